@@ -1,0 +1,24 @@
+//! What `mcpctl` and `mcpd` say to each other: names, wire types, headers and paths.
+//!
+//! Nothing here does I/O, knows a clock or decides anything. Both programs read the golden exchanges in
+//! `contract/`, so a change of this crate that only one side follows fails a test.
+
+pub mod decision;
+pub mod document;
+pub mod headers;
+pub mod identity;
+pub mod llm;
+pub mod name;
+pub mod paths;
+pub mod problem;
+pub mod rbac;
+pub mod secret;
+
+pub use decision::{Decision, FailoverPolicy, Nonce, ProbeRequest};
+pub use document::Document;
+pub use identity::{CanI, CanIAnswer, NewToken, TokenCreated, TokenInfo, Whoami};
+pub use llm::{ApiKeyRef, Llm, LlmList, LlmPatch, LlmSpec};
+pub use name::{LlmId, LlmKey, LlmName, NameError, SubjectName};
+pub use problem::{ErrorBody, ErrorCode, ErrorDetail, Origin};
+pub use rbac::{Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, Verb};
+pub use secret::Secret;
