@@ -1,0 +1,256 @@
+//! What a call did instead of answering, in the words of the decision table.
+
+use mcp_api::{LlmId, Origin};
+use std::{fmt, time::Duration};
+
+/// A failed call: what happened, and whether any part of an answer had been handed over by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallFailure {
+    /// What happened.
+    pub fault: Fault,
+    /// What had been handed over before.
+    pub delivered: Delivered,
+    /// The id under which the server knew the LLM, if its answer told. A later verdict must be about the same one.
+    pub llm_id: Option<LlmId>,
+}
+
+/// Whether the caller has seen a part of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// Not one byte of content.
+    Nothing,
+    /// So many bytes of content, at least one (or reasoning, or a part of a tool call).
+    Content(u64),
+}
+
+/// What happened instead of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The route was told not to ask the central server (`--route local`).
+    NotAsked,
+    /// No connection, or none that lived until the head of an answer.
+    Unreachable {
+        /// `host:port`, or the socket.
+        target: String,
+        /// How.
+        how: Unreachable,
+    },
+    /// Connected, but no content within this time.
+    NoContent(Duration),
+    /// An answer with a status other than 200.
+    Status {
+        /// The status.
+        status: u16,
+        /// What came with it.
+        error: RemoteError,
+    },
+    /// An error event inside a stream that began with 200.
+    ErrorEvent {
+        /// The event's numeric code, where it has one.
+        code: Option<u16>,
+        /// Its text.
+        message: String,
+    },
+    /// The bytes ended before the answer was complete.
+    Cut(String),
+    /// Silence for this long in the middle of an answer.
+    Idle(Duration),
+    /// The certificate, the name in it or the handshake is wrong.
+    Tls(String),
+    /// A 200 that is no answer of this protocol.
+    Unparsable(String),
+    /// The caller's own limit for everything.
+    Deadline(Duration),
+    /// Standard output is closed: nobody reads any more.
+    OutputClosed,
+    /// The answer could not be written.
+    Output(String),
+}
+
+/// How a connection failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The name has no address.
+    Dns(String),
+    /// Nobody listens.
+    Refused,
+    /// No connection within this time.
+    ConnectTimeout(Duration),
+    /// Closed or reset before the head of an answer. The request may have been carried out.
+    Reset,
+    /// Another failure of the network or of a proxy.
+    Network(String),
+}
+
+/// What an error answer says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemoteError {
+    /// `Mcpd-Error-Origin`. None from a server, or a box before it, that does not speak our protocol.
+    pub origin: Option<Origin>,
+    /// `Mcpd-Error-Code`, or the body's code.
+    pub code: Option<String>,
+    /// The body's text.
+    pub message: Option<String>,
+    /// `Retry-After` in seconds, bounded.
+    pub retry_after: Option<u64>,
+    /// `Location` of a redirect, which is not followed.
+    pub location: Option<String>,
+}
+
+/// What is known about the request that failed: may it have been carried out, and billed?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrimaryState {
+    /// It never left, or was refused whole.
+    NotExecuted,
+    /// It may have been carried out although no answer arrived.
+    Unknown,
+    /// A part of its answer arrived.
+    Partial,
+}
+
+impl PrimaryState {
+    /// The word in documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotExecuted => "not_executed",
+            Self::Unknown => "unknown",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+impl CallFailure {
+    /// A failure before any content.
+    #[must_use]
+    pub fn before_content(fault: Fault) -> Self {
+        Self { fault, delivered: Delivered::Nothing, llm_id: None }
+    }
+
+    /// Says whether a stand-in may be considered at all: the first column of the decision table.
+    ///
+    /// Once a part of an answer was delivered the failure is final: two models are never spliced.
+    #[must_use]
+    pub fn may_fail_over(&self) -> bool {
+        match self.delivered {
+            Delivered::Content(_) => false,
+            Delivered::Nothing => self.fault.may_fail_over(),
+        }
+    }
+
+    /// Says whether the request may have been carried out.
+    #[must_use]
+    pub fn primary_state(&self) -> PrimaryState {
+        if let Delivered::Content(_) = self.delivered {
+            return PrimaryState::Partial;
+        }
+        match &self.fault {
+            Fault::NotAsked | Fault::Tls(_) => PrimaryState::NotExecuted,
+            Fault::Unreachable { how, .. } => match how {
+                Unreachable::Dns(_) | Unreachable::Refused | Unreachable::ConnectTimeout(_) => {
+                    PrimaryState::NotExecuted
+                }
+                Unreachable::Reset | Unreachable::Network(_) => PrimaryState::Unknown,
+            },
+            Fault::Status { status, .. } if *status < 500 => PrimaryState::NotExecuted,
+            Fault::Status { .. }
+            | Fault::NoContent(_)
+            | Fault::ErrorEvent { .. }
+            | Fault::Cut(_)
+            | Fault::Idle(_)
+            | Fault::Unparsable(_)
+            | Fault::Deadline(_)
+            | Fault::OutputClosed
+            | Fault::Output(_) => PrimaryState::Unknown,
+        }
+    }
+}
+
+impl Fault {
+    fn may_fail_over(&self) -> bool {
+        match self {
+            Self::NotAsked | Self::Unreachable { .. } | Self::NoContent(_) | Self::Cut(_) | Self::Idle(_) => true,
+            Self::Status { status: 500..=599, .. } => true,
+            // The quota of this caller is a decision about this caller; only the upstream's own limit is an outage.
+            Self::Status { status: 429, error } => error.origin == Some(Origin::Upstream),
+            Self::Status { .. } => false,
+            // An error event with a code that blames the request would be one on every server.
+            Self::ErrorEvent { code, .. } => !code.is_some_and(|code| blames_the_request(code)),
+            Self::Tls(_) | Self::Unparsable(_) | Self::Deadline(_) | Self::OutputClosed | Self::Output(_) => false,
+        }
+    }
+}
+
+/// Says whether a status or code means that the request itself is wrong.
+fn blames_the_request(code: u16) -> bool {
+    matches!(code, 400 | 404..=407 | 409..=428 | 430..=499)
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.delivered {
+            Delivered::Nothing => self.fault.fmt(f),
+            Delivered::Content(bytes) => {
+                write!(f, "the answer broke off after {bytes} bytes ({})", self.fault)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => f.write_str("the central server was not asked (--route local)"),
+            Self::Unreachable { target, how } => write!(f, "cannot reach {target}: {how}"),
+            Self::NoContent(limit) => write!(f, "no content within {}", Seconds(*limit)),
+            Self::Status { status, error } => {
+                write!(f, "answered {status}")?;
+                match (&error.message, &error.code) {
+                    (Some(message), _) => write!(f, " ({message})")?,
+                    (None, Some(code)) => write!(f, " ({})", code.replace('_', " "))?,
+                    (None, None) => {}
+                }
+                if let Some(location) = &error.location {
+                    write!(f, ", a redirect to {location} that is not followed")?;
+                }
+                match error.retry_after {
+                    Some(seconds) => write!(f, "; try again in {seconds} s"),
+                    None => Ok(()),
+                }
+            }
+            Self::ErrorEvent { message, .. } => write!(f, "error in the stream: {message}"),
+            Self::Cut(how) => f.write_str(how),
+            Self::Idle(limit) => write!(f, "no data for {}", Seconds(*limit)),
+            Self::Tls(what) => write!(f, "TLS: {what}"),
+            Self::Unparsable(what) => write!(f, "not an answer of this protocol: {what}"),
+            Self::Deadline(limit) => write!(f, "--timeout {} is over", Seconds(*limit)),
+            Self::OutputClosed => f.write_str("standard output is closed"),
+            Self::Output(what) => write!(f, "cannot write the answer: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(what) => write!(f, "no address ({what})"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::ConnectTimeout(limit) => write!(f, "no connection within {}", Seconds(*limit)),
+            Self::Reset => f.write_str("connection closed before an answer"),
+            Self::Network(what) => f.write_str(what),
+        }
+    }
+}
+
+/// A duration for people: `0.4 s`, `3 s`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.subsec_millis() == 0 {
+            write!(f, "{} s", self.0.as_secs())
+        } else {
+            write!(f, "{:.1} s", self.0.as_secs_f64())
+        }
+    }
+}
