@@ -9,7 +9,7 @@ mod fault;
 mod tests;
 mod verdict;
 
-pub use fault::{CallFailure, Delivered, Fault, PrimaryState, RemoteError, Unreachable};
+pub use fault::{CallFailure, Delivered, Fault, PrimaryState, RemoteError, Told, Unreachable};
 pub use verdict::{Asked, Denial, Doubt, ProbeReply, Verdict};
 
 use std::fmt;
@@ -89,7 +89,7 @@ pub enum Why {
 
 impl fmt::Display for GaveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
+        self.cause.told_of("central").fmt(f)
     }
 }
 

@@ -186,47 +186,64 @@ fn blames_the_request(code: u16) -> bool {
     matches!(code, 400 | 404..=407 | 409..=428 | 430..=499)
 }
 
-impl fmt::Display for CallFailure {
+impl CallFailure {
+    /// Puts it into words; `who` is the server or provider that was called, such as `central`.
+    #[must_use]
+    pub fn told_of<'a>(&'a self, who: &'a str) -> Told<'a> {
+        Told { failure: self, who }
+    }
+}
+
+/// A failure in words, with the name of who failed.
+pub struct Told<'a> {
+    failure: &'a CallFailure,
+    who: &'a str,
+}
+
+impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.delivered {
-            Delivered::Nothing => self.fault.fmt(f),
+        match self.failure.delivered {
+            Delivered::Nothing => self.fault(f),
             Delivered::Content(bytes) => {
-                write!(f, "the answer broke off after {bytes} bytes ({})", self.fault)
+                write!(f, "the answer broke off after {} bytes (", Thousands(bytes))?;
+                self.fault(f)?;
+                f.write_str(")")
             }
         }
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAsked => f.write_str("the central server was not asked (--route local)"),
-            Self::Unreachable { target, how } => write!(f, "cannot reach {target}: {how}"),
-            Self::NoContent(limit) => write!(f, "no content within {}", Seconds(*limit)),
-            Self::Status { status, error } => {
-                write!(f, "answered {status}")?;
-                match (&error.message, &error.code) {
-                    (Some(message), _) => write!(f, " ({message})")?,
-                    (None, Some(code)) => write!(f, " ({})", code.replace('_', " "))?,
-                    (None, None) => {}
-                }
-                if let Some(location) = &error.location {
-                    write!(f, ", a redirect to {location} that is not followed")?;
-                }
-                match error.retry_after {
-                    Some(seconds) => write!(f, "; try again in {seconds} s"),
-                    None => Ok(()),
-                }
-            }
-            Self::ErrorEvent { message, .. } => write!(f, "error in the stream: {message}"),
-            Self::Cut(how) => f.write_str(how),
-            Self::Idle(limit) => write!(f, "no data for {}", Seconds(*limit)),
-            Self::Tls(what) => write!(f, "TLS: {what}"),
-            Self::Unparsable(what) => write!(f, "not an answer of this protocol: {what}"),
-            Self::Deadline(limit) => write!(f, "--timeout {} is over", Seconds(*limit)),
-            Self::OutputClosed => f.write_str("standard output is closed"),
-            Self::Output(what) => write!(f, "cannot write the answer: {what}"),
+impl Told<'_> {
+    fn fault(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.who;
+        match &self.failure.fault {
+            Fault::NotAsked => write!(f, "{who} was not asked (--route local)"),
+            Fault::Unreachable { target, how } => write!(f, "cannot reach {target}: {how}"),
+            Fault::NoContent(limit) => write!(f, "{who} sent no content within {}", Seconds(*limit)),
+            Fault::Status { status, error } => write!(f, "{who} answered {status}{error}"),
+            Fault::ErrorEvent { message, .. } => write!(f, "{who} reported an error: {message}"),
+            Fault::Cut(how) => write!(f, "{how} by {who}"),
+            Fault::Idle(limit) => write!(f, "{who} sent nothing for {}", Seconds(*limit)),
+            Fault::Tls(what) => write!(f, "cannot trust {who}: {what}"),
+            Fault::Unparsable(what) => write!(f, "{who} sent no answer of this protocol: {what}"),
+            Fault::Deadline(limit) => write!(f, "--timeout {} is over", Seconds(*limit)),
+            Fault::OutputClosed => f.write_str("standard output is closed"),
+            Fault::Output(what) => write!(f, "cannot write the answer: {what}"),
         }
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.message, &self.code) {
+            (Some(message), _) => write!(f, " ({message})")?,
+            (None, Some(code)) => write!(f, " ({})", code.replace('_', " "))?,
+            (None, None) => {}
+        }
+        if let Some(location) = &self.location {
+            write!(f, ", a redirect to {location} that is not followed")?;
+        }
+        self.retry_after.map_or(Ok(()), |seconds| write!(f, "; try again in {seconds} s"))
     }
 }
 
@@ -252,5 +269,21 @@ impl fmt::Display for Seconds {
         } else {
             write!(f, "{:.1} s", self.0.as_secs_f64())
         }
+    }
+}
+
+/// A number for people: `1,031`.
+struct Thousands(u64);
+
+impl fmt::Display for Thousands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (i, digit) in digits.char_indices() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
     }
 }

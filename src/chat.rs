@@ -1,0 +1,265 @@
+//! One streaming chat call to any OpenAI-compatible endpoint: the central server and local providers alike.
+
+mod answer;
+mod request;
+mod wire;
+
+pub use answer::{Answer, ToolCall};
+pub use request::{ChatRequest, Message, RESERVED};
+pub use wire::Usage;
+
+use crate::{
+    failover::{Delivered, Fault, RemoteError},
+    http::{self, Body, TimedOut},
+    sse::{Events, SseError},
+};
+use answer::Piece;
+use mcp_api::{Origin, Secret, headers};
+use reqwest::{
+    blocking::{Client, Response},
+    header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
+};
+use std::{
+    io::{self, BufReader, Read},
+    time::{Duration, Instant},
+};
+use url::Url;
+
+/// The largest answer that is not a stream, and the largest error body, in bytes.
+const DOCUMENT_MAX: u64 = 64 << 20;
+const ERROR_MAX: u64 = 64 << 10;
+/// The longest wait that a `Retry-After` may suggest, in seconds.
+const RETRY_AFTER_MAX: u64 = 3600;
+
+/// Where a chat call goes.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The URL of the chat completions themselves.
+    pub url: Url,
+    /// The credential for this endpoint and no other.
+    pub bearer: Option<Secret>,
+    /// Its name for the model.
+    pub model: String,
+    /// Sent as `x-request-id`.
+    pub request_id: Option<String>,
+}
+
+/// How long to wait, and since when.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the start to the first content.
+    pub first_content: Duration,
+    /// Between two events after that.
+    pub idle: Duration,
+    /// For everything, with the moment when it is over.
+    pub total: Option<(Duration, Instant)>,
+}
+
+/// Takes an answer while it arrives.
+pub trait Sink {
+    /// More of the text, never empty.
+    fn content(&mut self, text: &str) -> io::Result<()>;
+    /// More of the reasoning, never empty.
+    fn reasoning(&mut self, text: &str) -> io::Result<()>;
+}
+
+/// A call that brought no complete answer.
+#[derive(Debug)]
+pub struct Failed {
+    /// What happened.
+    pub fault: Fault,
+    /// Whether content had been handed over.
+    pub delivered: Delivered,
+    /// The head of the answer, if one arrived.
+    pub head: Option<HeaderMap>,
+}
+
+/// An answer that is complete.
+#[derive(Debug)]
+pub struct Complete {
+    /// The answer.
+    pub answer: Answer,
+    /// The head it came with.
+    pub head: HeaderMap,
+    /// From the start to the first content.
+    pub first_content: Option<Duration>,
+}
+
+/// Asks `endpoint`, and hands over the answer to `sink` while it arrives.
+///
+/// `Ok` means complete: see [`Answer::finished`]. There is no second try, whatever happens.
+pub fn complete(
+    client: &Client,
+    options: &http::Options,
+    endpoint: &Endpoint,
+    limits: &Limits,
+    request: &ChatRequest,
+    sink: &mut dyn Sink,
+) -> Result<Complete, Failed> {
+    let started = Instant::now();
+    let response = send(client, endpoint, request).map_err(|error| Failed {
+        fault: past_total(limits).unwrap_or_else(|| http::fault(&error, &endpoint.url, options)),
+        delivered: Delivered::Nothing,
+        head: None,
+    })?;
+    let head = response.headers().clone();
+    let mut call = Call { limits, started, sink, answer: Answer::default(), first_content: None };
+    match call.read(response, request.stream) {
+        Ok(()) => Ok(Complete { answer: call.answer, head, first_content: call.first_content }),
+        Err(fault) => {
+            let delivered = match call.answer.delivered {
+                0 => Delivered::Nothing,
+                bytes => Delivered::Content(bytes),
+            };
+            Err(Failed { fault, delivered, head: Some(head) })
+        }
+    }
+}
+
+fn send(client: &Client, endpoint: &Endpoint, request: &ChatRequest) -> reqwest::Result<Response> {
+    let mut call = client.post(endpoint.url.clone()).header(CONTENT_TYPE, "application/json");
+    if let Some(bearer) = &endpoint.bearer {
+        call = call.bearer_auth(bearer.expose());
+    }
+    if let Some(id) = &endpoint.request_id {
+        call = call.header(headers::REQUEST_ID, id);
+    }
+    call.body(request.body(&endpoint.model).to_string()).send()
+}
+
+/// The caller's own limit, if it is over.
+fn past_total(limits: &Limits) -> Option<Fault> {
+    let (limit, end) = limits.total?;
+    (Instant::now() >= end).then_some(Fault::Deadline(limit))
+}
+
+struct Call<'a> {
+    limits: &'a Limits,
+    started: Instant,
+    sink: &'a mut dyn Sink,
+    answer: Answer,
+    first_content: Option<Duration>,
+}
+
+impl Call<'_> {
+    fn read(&mut self, response: Response, stream: bool) -> Result<(), Fault> {
+        if response.status().as_u16() != 200 {
+            return Err(self.error_status(response));
+        }
+        let media_type = media_type(response.headers());
+        match (stream, media_type.as_str()) {
+            (true, "text/event-stream") => self.read_stream(Body::new(response, u64::MAX)),
+            (false, "application/json") => self.read_document(Body::new(response, DOCUMENT_MAX)),
+            (_, other) => Err(Fault::Unparsable(format!("content type {other:?}"))),
+        }
+    }
+
+    fn read_stream(&mut self, mut body: Body) -> Result<(), Fault> {
+        body.wait_until(self.first_deadline());
+        let mut events = Events::new(BufReader::new(body));
+        loop {
+            let event = match events.next_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => return Err(Fault::Cut("connection closed".into())),
+                Err(SseError::Io(error)) => return Err(self.read_fault(&error)),
+                Err(error) => return Err(Fault::Unparsable(error.to_string())),
+            };
+            match self.answer.take_event(&event.data)? {
+                Some(piece) => self.hand_over(&piece)?,
+                None => return self.finish(),
+            }
+            if self.answer.delivered > 0 {
+                events.reader_mut().get_mut().wait_until(self.earlier(Instant::now() + self.limits.idle));
+            }
+        }
+    }
+
+    fn read_document(&mut self, mut body: Body) -> Result<(), Fault> {
+        body.wait_until(self.first_deadline());
+        let mut text = String::new();
+        body.read_to_string(&mut text).map_err(|error| self.read_fault(&error))?;
+        let piece = self.answer.take_json(&text)?;
+        self.hand_over(&piece)?;
+        self.finish()
+    }
+
+    fn hand_over(&mut self, piece: &Piece) -> Result<(), Fault> {
+        if self.answer.delivered > 0 && self.first_content.is_none() {
+            self.first_content = Some(self.started.elapsed());
+        }
+        let reasoning = piece.reasoning.as_deref().map_or(Ok(()), |text| self.sink.reasoning(text));
+        let content = piece.content.as_deref().map_or(Ok(()), |text| self.sink.content(text));
+        reasoning.and(content).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Fault::OutputClosed,
+            _ => Fault::Output(error.to_string()),
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), Fault> {
+        self.answer = std::mem::take(&mut self.answer).finished()?;
+        Ok(())
+    }
+
+    fn error_status(&self, response: Response) -> Fault {
+        let status = response.status().as_u16();
+        let mut error = remote_error(response.headers());
+        let mut body = Body::new(response, ERROR_MAX);
+        body.wait_until(self.first_deadline());
+        let mut text = Vec::new();
+        // An error whose text is cut or late is the same error.
+        let _ = body.read_to_end(&mut text);
+        if let Ok(document) = serde_json::from_slice::<wire::ErrorDocument>(&text) {
+            error.message = document.error.message().map(|text| short(text));
+            error.code = error.code.or_else(|| document.error.code().map(|code| short(&code)));
+        }
+        Fault::Status { status, error }
+    }
+
+    fn read_fault(&self, error: &io::Error) -> Fault {
+        if error.get_ref().is_some_and(|inner| inner.is::<TimedOut>()) {
+            return past_total(self.limits).unwrap_or(match self.answer.delivered {
+                0 => Fault::NoContent(self.limits.first_content),
+                _ => Fault::Idle(self.limits.idle),
+            });
+        }
+        match error.kind() {
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData => Fault::Unparsable(error.to_string()),
+            _ => http::body_fault(error),
+        }
+    }
+
+    fn first_deadline(&self) -> Option<Instant> {
+        self.earlier(self.started + self.limits.first_content)
+    }
+
+    fn earlier(&self, deadline: Instant) -> Option<Instant> {
+        Some(self.limits.total.map_or(deadline, |(_, end)| end.min(deadline)))
+    }
+}
+
+/// What the head of an error answer says.
+#[must_use]
+pub fn remote_error(head: &HeaderMap) -> RemoteError {
+    let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok()).map(short);
+    RemoteError {
+        origin: text(headers::ERROR_ORIGIN).and_then(|word| Origin::from_word(&word)),
+        code: text(headers::ERROR_CODE),
+        message: None,
+        retry_after: text(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok()).map(|s: u64| s.min(RETRY_AFTER_MAX)),
+        location: text(LOCATION.as_str()),
+    }
+}
+
+fn media_type(head: &HeaderMap) -> String {
+    let value = head.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// A text from outside, fit for one line of a message.
+fn short(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    if line.len() < text.len() && text.chars().nth(300).is_some() {
+        line.push('…');
+    }
+    line
+}

@@ -1,0 +1,103 @@
+//! What is asked: messages and parameters, and the body that goes to one endpoint.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// The fields of the chat API that a local provider may receive. Everything else stays at home.
+const LOCAL_FIELDS: &[&str] = &[
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "n",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+];
+
+/// One message of a conversation. Content parts, tool calls and names pass through untouched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Message {
+    /// A message of plain text.
+    #[must_use]
+    pub fn text(role: &str, content: &str) -> Self {
+        let mut rest = Map::new();
+        rest.insert("content".into(), content.into());
+        Self { role: role.into(), rest }
+    }
+}
+
+/// A conversation and how to go on with it.
+#[derive(Debug, Clone, Default)]
+pub struct ChatRequest {
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// Further fields of the body, such as `temperature`.
+    pub params: Map<String, Value>,
+    /// Whether the answer comes in pieces.
+    pub stream: bool,
+}
+
+/// Fields that the program sets itself, so that `--param` cannot.
+pub const RESERVED: &[&str] = &["model", "messages", "stream", "stream_options"];
+
+impl ChatRequest {
+    /// The body for an endpoint that knows the model as `model`.
+    #[must_use]
+    pub fn body(&self, model: &str) -> Value {
+        let mut body = self.params.clone();
+        body.insert("model".into(), model.into());
+        body.insert("messages".into(), json!(self.messages));
+        body.insert("stream".into(), self.stream.into());
+        if self.stream {
+            body.insert("stream_options".into(), json!({ "include_usage": true }));
+        }
+        Value::Object(body)
+    }
+
+    /// The same request with only the fields that a local provider may receive.
+    #[must_use]
+    pub fn for_local(&self) -> Self {
+        let mut request = self.clone();
+        request.params.retain(|key, _| LOCAL_FIELDS.contains(&key.as_str()));
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_provider_gets_fields_of_the_chat_api_only() {
+        let mut request = ChatRequest { messages: vec![Message::text("user", "hi")], stream: true, ..ChatRequest::default() };
+        for key in ["temperature", "user", "metadata", "organization", "guided_json", "store"] {
+            request.params.insert(key.into(), 1.into());
+        }
+        let body = request.for_local().body("tiny");
+        let keys: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["messages", "model", "stream", "stream_options", "temperature"]);
+        assert_eq!(body["model"], "tiny");
+        assert!(LOCAL_FIELDS.is_sorted() && LOCAL_FIELDS.contains(&"messages"));
+    }
+}

@@ -1,0 +1,159 @@
+//! The one place that makes an HTTP client, and that knows what its errors mean.
+//!
+//! What reqwest would do by default and we do not want: follow ten redirects (the bearer would go along), give up
+//! after 30 s in all, use the proxy of the environment also for loopback, retry, and keep connections for later
+//! (a probe must have one of its own).
+
+mod body;
+
+pub use body::{Body, TimedOut};
+
+use crate::failover::{Fault, Unreachable};
+use reqwest::{blocking::Client, redirect};
+use std::{error::Error as StdError, io, net::IpAddr, time::Duration};
+use url::{Host, Url};
+
+/// What a client needs to know before it is made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The limit for DNS, TCP and TLS together.
+    pub connect: Duration,
+    /// The limit from the start of a request to the head of its answer.
+    pub head: Duration,
+    /// More certificate authorities to trust, in PEM.
+    pub extra_roots: Option<Vec<u8>>,
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The file of certificate authorities holds none.
+    #[error("the CA file holds no usable certificate: {0}")]
+    Roots(String),
+    /// TLS or the operating system refuses.
+    #[error("cannot set up HTTP: {0}")]
+    Client(String),
+}
+
+/// Makes a client for one origin.
+pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
+    // Only the first call of the process decides; a second one finds the same provider installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .user_agent(concat!("mcpctl/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_max_idle_per_host(0)
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(options.connect)
+        .timeout(options.head);
+    if is_loopback(origin) {
+        builder = builder.no_proxy();
+    }
+    if let Some(pem) = &options.extra_roots {
+        let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| BuildError::Roots(root_cause(&e)))?;
+        if roots.is_empty() {
+            return Err(BuildError::Roots("no CERTIFICATE block".into()));
+        }
+        builder = builder.tls_certs_merge(roots);
+    }
+    builder.build().map_err(|error| BuildError::Client(root_cause(&error)))
+}
+
+/// Says whether a URL stays on this machine: a loopback address, or the name `localhost`.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+/// `host:port`, for messages.
+#[must_use]
+pub fn target(url: &Url) -> String {
+    match (url.host_str(), url.port_or_known_default()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => url.to_string(),
+    }
+}
+
+/// What an error before the head of an answer means.
+#[must_use]
+pub fn fault(error: &reqwest::Error, url: &Url, options: &Options) -> Fault {
+    let unreachable = |how| Fault::Unreachable { target: target(url), how };
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return Fault::Tls(tls.to_string());
+    }
+    if error.is_timeout() {
+        return if error.is_connect() {
+            unreachable(Unreachable::ConnectTimeout(options.connect))
+        } else {
+            Fault::NoContent(options.head)
+        };
+    }
+    if let Some(hyper) = find::<hyper::Error>(error) {
+        if hyper.is_parse() {
+            return Fault::Unparsable(hyper.to_string());
+        }
+        if hyper.is_incomplete_message() || hyper.is_canceled() {
+            return unreachable(Unreachable::Reset);
+        }
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => unreachable(Unreachable::Refused),
+        Some(
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof,
+        ) => unreachable(Unreachable::Reset),
+        Some(io::ErrorKind::TimedOut) => unreachable(Unreachable::ConnectTimeout(options.connect)),
+        _ if chain(error).any(|e| e.to_string() == "dns error") => unreachable(Unreachable::Dns(root_cause(error))),
+        _ => unreachable(Unreachable::Network(root_cause(error))),
+    }
+}
+
+/// What an error in the middle of a body means. Deadlines are the caller's to tell apart: see [`TimedOut`].
+#[must_use]
+pub fn body_fault(error: &io::Error) -> Fault {
+    match error.get_ref().and_then(|inner| find::<hyper::Error>(inner)) {
+        Some(hyper) if hyper.is_parse() => Fault::Unparsable(hyper.to_string()),
+        _ => Fault::Cut("connection closed".into()),
+    }
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An io::Error hides what it wraps from `source`.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p08_only_loopback_hosts_are_loopback() {
+        let yes = ["http://127.0.0.1:3100", "http://127.9.9.9", "http://[::1]:1", "http://localhost:80", "http://[::ffff:127.0.0.1]/"];
+        let no = ["http://10.0.0.1", "http://localhost.example.com", "http://127.0.0.1.example.com", "http://[::2]/", "http://0.0.0.0/"];
+        assert!(yes.iter().all(|url| is_loopback(&url.parse().unwrap())), "{yes:?}");
+        assert!(!no.iter().any(|url| is_loopback(&url.parse().unwrap())), "{no:?}");
+    }
+}

@@ -1,0 +1,367 @@
+//! YAML with positions: a strict look at the text before serde sees it, and errors that point into it.
+//!
+//! Refused here, in bounded time and memory: several documents where one is expected, keys that come twice,
+//! anchors and aliases (an alias bomb needs them, nobody else here does), and deep nesting.
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use saphyr_parser::{Event, Parser, Span};
+use serde::de::DeserializeOwned;
+use std::{collections::HashMap, fmt};
+
+/// Lists and mappings inside each other. The files of this program need five.
+const DEPTH_MAX: usize = 32;
+
+/// A place in a text: line and column count from 1, the width in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+    /// How many characters are meant.
+    pub width: usize,
+}
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub message: String,
+    /// What to do about it; stands beside the caret.
+    pub label: String,
+}
+
+impl Problem {
+    /// A problem without advice.
+    pub fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into(), label: String::new() }
+    }
+
+    /// The problem with advice.
+    #[must_use]
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.place.line, self.place.column, self.message)
+    }
+}
+
+/// Where the values of a document stand: paths such as `providers[0].failoverFor`.
+#[derive(Debug, Default)]
+pub struct Places {
+    keys: HashMap<String, Place>,
+    values: HashMap<String, Place>,
+}
+
+const START: Place = Place { line: 1, column: 1, width: 1 };
+
+impl Places {
+    /// Where the key at the end of a path stands; the value where it has no key.
+    #[must_use]
+    pub fn key(&self, path: &str) -> Place {
+        self.keys.get(path).copied().unwrap_or_else(|| self.value(path))
+    }
+
+    /// Where the value of a path stands.
+    #[must_use]
+    pub fn value(&self, path: &str) -> Place {
+        self.values.get(path).copied().unwrap_or(START)
+    }
+}
+
+/// Reads one document.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<(T, Places), Problem> {
+    let places = look(text)?;
+    match serde_yaml::from_str(text) {
+        Ok(value) => Ok((value, places)),
+        Err(error) => Err(from_serde(text, &error)),
+    }
+}
+
+/// Splits a text at its document markers; gives each document with the number of lines before it.
+///
+/// Lines that start a block scalar's content cannot be `---` at column 1, so a line-wise split is exact.
+#[must_use]
+pub fn documents(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let (mut start, mut first_line) = (0, 0);
+    let mut offset = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let bare = line.trim_end();
+        if bare == "---" || bare.starts_with("--- ") {
+            found.push((first_line, &text[start..offset]));
+            start = offset + 3;
+            first_line = number;
+        }
+        offset += line.len();
+    }
+    found.push((first_line, &text[start..]));
+    found.retain(|(_, document)| {
+        document.lines().any(|line| !matches!(line.trim_start().chars().next(), None | Some('#')))
+    });
+    found
+}
+
+/// What stands open while a document is walked.
+enum Open {
+    Sequence { path: String, next: usize },
+    Mapping { path: String, seen: HashMap<String, Place>, key: Option<String> },
+}
+
+fn look(text: &str) -> Result<Places, Problem> {
+    let mut places = Places::default();
+    let mut open: Vec<Open> = Vec::new();
+    let mut documents = 0;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| {
+            let mark = error.marker();
+            Problem::new(Place { line: mark.line(), column: mark.col() + 1, width: 1 }, error.info())
+        })?;
+        let place = place_of(&span);
+        if open.len() > DEPTH_MAX {
+            return Err(Problem::new(place, format!("more than {DEPTH_MAX} levels of nesting")));
+        }
+        match event {
+            Event::DocumentStart(_) => {
+                documents += 1;
+                if documents > 1 {
+                    return Err(Problem::new(place, "a second document; one is expected"));
+                }
+            }
+            Event::Alias(_) => return Err(anchors(place)),
+            Event::Scalar(_, _, anchor, _) | Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _)
+                if anchor != 0 =>
+            {
+                return Err(anchors(place));
+            }
+            Event::Scalar(value, ..) => {
+                if let Some(Open::Mapping { path, seen, key: key @ None }) = open.last_mut() {
+                    let full = if path.is_empty() { value.to_string() } else { format!("{path}.{value}") };
+                    if let Some(first) = seen.insert(value.to_string(), place) {
+                        let label = format!("it stands in line {} already", first.line);
+                        return Err(Problem::new(place, format!("duplicate key `{value}`")).with_label(label));
+                    }
+                    places.keys.insert(full, place);
+                    *key = Some(value.into_owned());
+                } else {
+                    places.values.insert(value_path(&mut open), place);
+                }
+            }
+            Event::SequenceStart(..) => {
+                let path = value_path(&mut open);
+                places.values.insert(path.clone(), place);
+                open.push(Open::Sequence { path, next: 0 });
+            }
+            Event::MappingStart(..) => {
+                if matches!(open.last(), Some(Open::Mapping { key: None, .. })) {
+                    return Err(Problem::new(place, "a key must be a plain word"));
+                }
+                let path = value_path(&mut open);
+                places.values.insert(path.clone(), place);
+                open.push(Open::Mapping { path, seen: HashMap::new(), key: None });
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                open.pop();
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+    }
+    Ok(places)
+}
+
+/// The path of the value that comes now; the level it stands in moves on.
+fn value_path(open: &mut [Open]) -> String {
+    match open.last_mut() {
+        None => String::new(),
+        Some(Open::Sequence { path, next }) => {
+            *next += 1;
+            format!("{path}[{}]", *next - 1)
+        }
+        Some(Open::Mapping { path, key, .. }) => {
+            let key = key.take().unwrap_or_default();
+            if path.is_empty() { key } else { format!("{path}.{key}") }
+        }
+    }
+}
+
+fn anchors(place: Place) -> Problem {
+    Problem::new(place, "anchors and aliases are not taken here").with_label("write the value out")
+}
+
+fn place_of(span: &Span) -> Place {
+    let one_line = span.start.line() == span.end.line();
+    let width = if one_line { span.end.col().saturating_sub(span.start.col()).max(1) } else { 1 };
+    Place { line: span.start.line(), column: span.start.col() + 1, width }
+}
+
+/// serde's words, without the values it quotes: one of them might be a secret that stands in the wrong place.
+fn from_serde(text: &str, error: &serde_yaml::Error) -> Problem {
+    let full = error.to_string();
+    let at = error.location();
+    let mut message = at.as_ref().map_or(full.as_str(), |at| {
+        let tail = format!(" at line {} column {}", at.line(), at.column());
+        full.find(&tail).map_or(full.as_str(), |end| &full[..end])
+    });
+    // "providers[0].port: invalid type": the caret says where.
+    if let Some((path, rest)) = message.split_once(": ")
+        && !path.contains(' ')
+    {
+        message = rest;
+    }
+    let place = at.map_or(START, |at| {
+        let width = word_width(text, at.line(), at.column());
+        Place { line: at.line().max(1), column: at.column().max(1), width }
+    });
+    if let Some(rest) = message.strip_prefix("unknown field `")
+        && let Some((unknown, expected)) = rest.split_once('`')
+    {
+        let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        return unknown_key(place, unknown, &known);
+    }
+    Problem::new(place, without_values(message))
+}
+
+/// An unknown key, with the nearest known one beside it.
+#[must_use]
+pub fn unknown_key(place: Place, unknown: &str, known: &[&str]) -> Problem {
+    let label = match nearest(unknown, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("expected one of: {}", known.join(", ")),
+    };
+    Problem::new(place, format!("unknown field `{unknown}`")).with_label(label)
+}
+
+/// The known word that was most likely meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let likeness = |known: &str| strsim::jaro_winkler(&word, &known.to_lowercase());
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.85).then_some(*best)
+}
+
+/// `invalid type: string "abc", expected u16` -> `invalid type: string, expected u16`.
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(start), Some(end)) if start < end => {
+            format!("{}{}", message[..start].trim_end(), &message[end + 1..])
+        }
+        _ => message.replace("u16", "a number from 0 to 65535"),
+    }
+}
+
+fn word_width(text: &str, line: usize, column: usize) -> usize {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let width = line.chars().skip(column.saturating_sub(1)).take_while(|c| !matches!(c, ':' | ',' | ' ')).count();
+    width.max(1)
+}
+
+/// Shows a problem with its source line and a caret.
+///
+/// A line that could hold a secret is shown up to its first colon only.
+#[must_use]
+pub fn render(problem: &Problem, name: &str, text: &str) -> String {
+    let Place { line, column, width } = problem.place;
+    let before = line.saturating_sub(2);
+    let lines: Vec<String> = text.lines().skip(before).take(line - before).map(masked).collect();
+    let source = lines.join("\n");
+    let line_start: usize = lines[..lines.len().saturating_sub(1)].iter().map(|line| line.len() + 1).sum();
+    let last = lines.last().map(String::as_str).unwrap_or_default();
+    let byte = |chars: usize| line_start + last.char_indices().nth(chars).map_or(last.len(), |(at, _)| at);
+    let span = byte(column - 1)..byte(column - 1 + width).max(byte(column - 1));
+    let snippet = Snippet::source(&source)
+        .path(name)
+        .line_start(before + 1)
+        .fold(false)
+        .annotation(AnnotationKind::Primary.span(span).label(&problem.label));
+    Renderer::plain().render(&[Level::ERROR.primary_title(&problem.message).element(snippet)])
+}
+
+fn masked(line: &str) -> String {
+    let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).take(400).collect();
+    let lower = line.to_lowercase();
+    let secretive = ["key", "token", "secret", "passw", "auth", "bearer", "credential", "env:", "sk-", "mcpd_"];
+    match line.find(':') {
+        Some(colon) if secretive.iter().any(|word| lower.contains(word)) => format!("{}: ...", &line[..colon]),
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        #[expect(dead_code, reason = "only its shape matters here")]
+        items: Vec<std::collections::BTreeMap<String, u16>>,
+    }
+
+    fn problem(text: &str) -> Problem {
+        from_str::<File>(text).expect_err(text)
+    }
+
+    fn at(line: usize, column: usize) -> (usize, usize) {
+        (line, column)
+    }
+
+    #[test]
+    fn c01_an_alias_bomb_is_refused_at_its_first_anchor() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+        for i in 1..40 {
+            bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(","));
+        }
+        assert_eq!(problem(&bomb).place.line, 1);
+    }
+
+    #[test]
+    fn c02_duplicate_keys_second_documents_and_unknown_keys_have_a_place() {
+        let p = problem("items:\n  - a: 1\n    b: 2\n    a: 3\n");
+        assert_eq!((at(p.place.line, p.place.column), p.message.as_str()), (at(4, 5), "duplicate key `a`"));
+        let p = problem("items: []\n---\nitems: []\n");
+        assert_eq!(p.place.line, 2);
+        let p = problem("items: []\nitmes: []\n");
+        assert_eq!((p.place.line, p.label.as_str()), (2, "did you mean `items`?"));
+    }
+
+    #[test]
+    fn c03_deep_nesting_tabs_and_merge_keys_are_errors_with_a_place() {
+        let nested = |n| format!("items: {}{}", "[".repeat(n), "]".repeat(n));
+        assert!(problem(&nested(40)).message.contains("nesting"));
+        assert_eq!(problem(&nested(100_000)).place.line, 1);
+        assert_eq!(problem("items:\n\t- a: 1\n").place.line, 2);
+        assert_eq!(problem("items:\n  - &x {a: 1}\n  - <<: *x\n").place.line, 2);
+    }
+
+    #[test]
+    fn a_wrong_type_is_reported_without_the_value() {
+        let p = problem("items:\n  - a: sk-verysecret\n");
+        assert_eq!(at(p.place.line, p.place.column), at(2, 8));
+        assert!(!p.message.contains("verysecret"), "{}", p.message);
+        let shown = render(&p, "providers.yaml", "items:\n  - a: sk-verysecret\n");
+        assert!(shown.contains("providers.yaml:2:8") && !shown.contains("verysecret"), "{shown}");
+    }
+
+    #[test]
+    fn documents_are_split_where_they_start() {
+        let text = "# head\n---\nkind: A\n---\n# nothing\n--- \nkind: B\n";
+        let found: Vec<_> = documents(text).into_iter().map(|(line, d)| (line, d.trim())).collect();
+        assert_eq!(found, [(1, "kind: A"), (5, "kind: B")]);
+    }
+
+    #[test]
+    fn paths_lead_to_places() {
+        let places = look("providers:\n  - name: a\n    failoverFor: [x, y]\n").unwrap();
+        assert_eq!(places.key("providers[0].failoverFor"), Place { line: 3, column: 5, width: 11 });
+        assert_eq!(places.value("providers[0].failoverFor[1]"), Place { line: 3, column: 22, width: 1 });
+    }
+}
