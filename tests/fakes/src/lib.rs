@@ -1,1 +1,48 @@
-//! x
+//! What the tests of both programs share: the real server, the real engine, and doubles that inject faults.
+//!
+//! | real | what it is |
+//! |---|---|
+//! | [`Mcpd`] | the server as a child process with a database of its own |
+//! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
+//!
+//! | double | what it stands for |
+//! |---|---|
+//! | [`Engine`] | an OpenAI-compatible model server: an upstream of mcpd or a local provider |
+//! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
+//! | [`Refusing`], [`Blackhole`] | an address where nobody listens, and one where nobody answers |
+//!
+//! Everything listens on loopback only, ends with its value, and is waited for by signal: no test here sleeps for
+//! a time and hopes. A double that fails panics, because a test that goes on after that proves nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::print_stderr,
+    reason = "test support: a panic is how it reports, and stderr is where a test run is read"
+)]
+
+mod address;
+mod canary;
+mod engine;
+mod evild;
+mod gate;
+pub mod http;
+mod llama;
+mod mcpd;
+mod server;
+mod tls;
+mod wait;
+pub mod wire;
+
+pub use address::{Blackhole, Refusing};
+pub use canary::{Canary, process_args_and_env};
+pub use engine::{Engine, EngineBuilder, Fault};
+pub use evild::{Evild, Script, Step};
+pub use gate::Gate;
+pub use http::{Exchange, Request, Response};
+pub use llama::LlamaServer;
+pub use mcpd::{Grant, Mcpd, McpdBuilder};
+pub use tls::Certificate;
+pub use wait::{required, wait_until};

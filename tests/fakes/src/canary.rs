@@ -1,0 +1,177 @@
+//! Secrets that are like no other text, so that one search finds every place where one got to.
+
+use std::{fmt::Write as _, fs, io, io::Read as _, path::Path};
+
+/// The secrets of one test. Make them, use them, sweep at the end.
+#[derive(Debug, Default)]
+pub struct Canary {
+    secrets: Vec<(String, String)>,
+}
+
+impl Canary {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a secret with 128 random bits in it; `label` is what a finding calls it.
+    pub fn secret(&mut self, label: &str) -> String {
+        let mut random = [0; 16];
+        fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut random)).expect("random bytes");
+        let value = random.iter().fold(format!("canary-{label}-"), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes all");
+            text
+        });
+        self.watch(label, &value);
+        value
+    }
+
+    /// Looks for an existing secret too. Of a token of mcpd only the secret part counts; its id may be seen.
+    pub fn watch(&mut self, label: &str, value: &str) {
+        let secret = match value.strip_prefix("mcpd_").and_then(|rest| rest.split_once('_')) {
+            Some((_id, secret)) => secret,
+            None => value,
+        };
+        assert!(secret.len() >= 12, "{label} is too short to be searched for");
+        self.secrets.push((label.to_owned(), secret.to_owned()));
+    }
+
+    /// Asserts that no secret, plain or in base64, stands in these files, in files under these folders, in their
+    /// names, or in these bytes.
+    pub fn sweep(&self, paths: &[&Path], bytes: &[(&str, &[u8])]) {
+        assert!(!self.secrets.is_empty(), "a sweep for nothing finds nothing");
+        let mut findings = Vec::new();
+        let mut look = |place: &str, bytes: &[u8]| {
+            let found = self
+                .secrets
+                .iter()
+                .filter(|(_, secret)| forms(secret).iter().any(|form| contains(bytes, form)));
+            findings.extend(found.map(|(label, _)| format!("{label} in {place}")));
+        };
+        for path in paths {
+            visit(path, &mut look).unwrap_or_else(|e| panic!("sweep of {}: {e}", path.display()));
+        }
+        for (place, bytes) in bytes {
+            look(place, bytes);
+        }
+        // The secrets themselves stay out of the message: it may be kept for longer than they.
+        assert!(findings.is_empty(), "secrets got out: {findings:#?}");
+    }
+}
+
+/// What everybody on this machine can see of a process: its arguments, and its environment for the same user.
+pub fn process_args_and_env(pid: u32) -> Vec<u8> {
+    let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).expect("the process runs");
+    [read("cmdline"), read("environ")].concat()
+}
+
+/// Calls `look` with every file at or under a path. Links are read as what they say, not followed.
+fn visit(path: &Path, look: &mut impl FnMut(&str, &[u8])) -> io::Result<()> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    let name = path.display().to_string();
+    look(&name, path.as_os_str().as_encoded_bytes());
+    if kind.is_dir() {
+        for entry in fs::read_dir(path)? {
+            visit(&entry?.path(), look)?;
+        }
+    } else if kind.is_symlink() {
+        look(&name, fs::read_link(path)?.as_os_str().as_encoded_bytes());
+    } else if kind.is_file() {
+        look(&name, &fs::read(path)?);
+    }
+    Ok(())
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+/// The secret as it is, and the part of its base64 that does not depend on what stands around it, for each of the
+/// three places at which it can start.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let mut forms = vec![secret.as_bytes().to_vec()];
+    for lead in 0..3 {
+        let bytes = [&vec![0; lead], secret.as_bytes()].concat();
+        let whole = bytes.len() / 3 * 3;
+        // The first group has foreign bits in it unless the secret starts there.
+        let first = if lead == 0 { 0 } else { 3 };
+        for alphabet in [b"+/", b"-_"] {
+            forms.push(base64(&bytes[first..whole], *alphabet));
+        }
+    }
+    forms
+}
+
+/// Of whole groups of three bytes only.
+fn base64(bytes: &[u8], last_two: [u8; 2]) -> Vec<u8> {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let letter = |six_bits: u32| {
+        let at = (six_bits & 63) as usize;
+        *ALPHABET.get(at).unwrap_or_else(|| &last_two[at - 62])
+    };
+    let groups =
+        bytes.chunks_exact(3).map(|g| u32::from(g[0]) << 16 | u32::from(g[1]) << 8 | u32::from(g[2]));
+    groups.flat_map(|g| [letter(g >> 18), letter(g >> 12), letter(g >> 6), letter(g)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn found(canary: &Canary, bytes: &[u8]) -> bool {
+        catch_unwind(AssertUnwindSafe(|| canary.sweep(&[], &[("bytes", bytes)]))).is_err()
+    }
+
+    #[test]
+    fn base64_is_base64() {
+        assert_eq!(base64(b"Man\xff\xff\xfe", *b"+/"), b"TWFu///+");
+        assert_eq!(base64(b"Man\xff\xff\xfe", *b"-_"), b"TWFu___-");
+    }
+
+    #[test]
+    fn a_secret_is_found_plain_and_in_base64_wherever_it_starts() {
+        let mut canary = Canary::new();
+        let secret = canary.secret("key");
+        assert!(!found(&canary, b"nothing to see"));
+        assert!(found(&canary, format!("before {secret} after").as_bytes()));
+        for before in ["", "u", "us", "user:", "Bearer "] {
+            let mut text = format!("{before}{secret}").into_bytes();
+            text.resize(text.len().next_multiple_of(3), b'.');
+            assert!(found(&canary, &base64(&text, *b"+/")), "after {before:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_token_may_be_seen_and_its_secret_may_not() {
+        let mut canary = Canary::new();
+        canary.watch("token", "mcpd_abc123_0123456789abcdef0123456789abcdef");
+        assert!(!found(&canary, b"revoked token abc123"));
+        assert!(found(&canary, b"0123456789abcdef0123456789abcdef"));
+    }
+
+    #[test]
+    fn files_in_folders_and_names_of_files_are_searched() {
+        let mut canary = Canary::new();
+        let secret = canary.secret("prompt");
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/log"), "harmless").unwrap();
+        canary.sweep(&[dir.path()], &[]);
+        fs::write(dir.path().join("a/b/log"), format!("x{secret}")).unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| canary.sweep(&[dir.path()], &[]))).is_err());
+        fs::rename(dir.path().join("a/b/log"), dir.path().join("a").join(&secret)).unwrap();
+        fs::write(dir.path().join("a").join(&secret), "harmless").unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| canary.sweep(&[dir.path()], &[]))).is_err());
+    }
+
+    #[test]
+    fn a_process_shows_its_arguments_and_environment() {
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env("MARK", "seen-in-env").spawn().unwrap();
+        let seen = process_args_and_env(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(contains(&seen, b"sleep\x0060") && contains(&seen, b"MARK=seen-in-env"));
+    }
+}

@@ -1,0 +1,326 @@
+//! The real server as a child process, with a database, a folder and a port of its own.
+//!
+//! ```no_run
+//! use fakes::{Engine, Mcpd};
+//! let engine = Engine::start();
+//! let mcpd = Mcpd::start();
+//! mcpd.create_llm("chat", &engine.url());
+//! let token = mcpd.user_with("dana", &[("view", "llms", Some("chat")), ("run", "llms", Some("chat"))]);
+//! let answer = mcpd.request("GET", "/api/v1/llms/chat", Some(&token), &[], b"");
+//! assert_eq!(answer.status, 200);
+//! ```
+
+mod admin;
+mod binary;
+
+pub use admin::Grant;
+
+use crate::{Exchange, Refusing, Response, http::request_bytes};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long a server may take to say that it listens.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// What it says then, before its address.
+const READY: &str = "mcpd listening on http://";
+
+/// The real server. Killed and waited for when it is dropped; shows its log if a test panics.
+pub struct Mcpd {
+    settings: McpdBuilder,
+    dir: TempDir,
+    addr: SocketAddr,
+    admin_token: String,
+    logs: Logs,
+    life: Life,
+}
+
+enum Life {
+    Running(Child),
+    /// The port stays ours, and refuses connections.
+    Stopped(#[expect(dead_code, reason = "held, so that the port stays ours")] Refusing),
+}
+
+/// How a server is to be started.
+#[derive(Debug, Clone, Default)]
+pub struct McpdBuilder {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    database: Option<String>,
+}
+
+impl McpdBuilder {
+    /// One more argument of `mcpd serve`.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// A variable of its environment, which has nothing but `PATH` and `HOME` otherwise.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Another database than a fresh file in the data folder.
+    #[must_use]
+    pub fn database(mut self, url: impl Into<String>) -> Self {
+        self.database = Some(url.into());
+        self
+    }
+
+    /// Bootstraps an administrator, starts the server and waits until it listens.
+    pub fn start(self) -> Mcpd {
+        let dir = TempDir::new().expect("a temporary folder");
+        std::fs::create_dir(dir.path().join("data")).expect("the folder is writable");
+        let logs = Logs::default();
+        let admin_token = bootstrap(&self, dir.path());
+        let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (child, addr) = serve(&self, dir.path(), free_port, &logs);
+        Mcpd { settings: self, dir, addr, admin_token, logs, life: Life::Running(child) }
+    }
+
+    fn command(&self, subcommand: &str, dir: &Path) -> Command {
+        let database = self.database.clone();
+        let mut command = Command::new(binary::path());
+        command
+            .arg(subcommand)
+            .arg("--database")
+            .arg(database.unwrap_or_else(|| format!("sqlite://{}", dir.join("data/mcpd.db").display())))
+            .arg("--data-dir")
+            .arg(dir.join("data"))
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            // Only there when coverage is measured.
+            .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
+            .env("HOME", dir)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(dir)
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+impl Mcpd {
+    /// Starts one with an administrator and nothing else.
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// For arguments, environment and another database.
+    pub fn builder() -> McpdBuilder {
+        McpdBuilder::default()
+    }
+
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The address as the base of a URL, without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// The token of the administrator that `mcpd bootstrap` made.
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
+    }
+
+    /// The folder with its database and everything else that it writes.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        match &self.life {
+            Life::Running(child) => child.id(),
+            Life::Stopped(_) => panic!("mcpd does not run"),
+        }
+    }
+
+    /// Everything that it wrote to stdout and stderr so far, restarts included.
+    pub fn logs(&self) -> String {
+        self.logs.text()
+    }
+
+    /// Sends one request on a connection of its own and reads the whole answer. JSON is assumed of a body.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.open(method, path, token, headers, body).expect("mcpd answers").finish()
+    }
+
+    /// Sends one request and reads the head of the answer only. Dropping the exchange hangs up.
+    pub fn open(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Exchange> {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut all: Vec<(&str, &str)> = headers.to_vec();
+        all.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        if !body.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            all.push(("content-type", "application/json"));
+        }
+        Exchange::open(self.addr, &request_bytes(method, path, self.addr, &all, body))
+    }
+
+    /// Sends these very bytes and reads to the end of the connection, for requests that no client would write.
+    pub fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = std::net::TcpStream::connect(self.addr).expect("mcpd listens");
+        stream.set_read_timeout(Some(START_LIMIT)).expect("the option is known");
+        // It may refuse before it has read all; what it says then is what the test looks at.
+        let _refused_early = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _reset_after_answer = stream.read_to_end(&mut answer);
+        answer
+    }
+
+    /// Asks it to end with SIGTERM, so that it drains, and waits until it is gone. Its port refuses from then on.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Ends it at once, the way a crash does.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.signal(Signal::KILL);
+        self.wait()
+    }
+
+    /// Sends a signal and does not wait.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(pid(self.pid()), signal).expect("the process is ours");
+    }
+
+    /// Waits until it has ended by itself or by a signal.
+    pub fn wait(&mut self) -> ExitStatus {
+        let Life::Running(child) = &mut self.life else { panic!("mcpd does not run") };
+        let status = child.wait().expect("the child is ours");
+        self.life = Life::Stopped(Refusing::at(self.addr.port()));
+        status
+    }
+
+    /// Starts it again on the same port and the same data, after a stop if it still runs.
+    pub fn restart(&mut self) {
+        if let Life::Running(_) = self.life {
+            self.stop();
+        }
+        let (child, addr) = serve(&self.settings, self.dir.path(), self.addr, &self.logs);
+        assert_eq!(addr, self.addr, "mcpd listens where it was told to");
+        self.life = Life::Running(child);
+    }
+}
+
+impl Drop for Mcpd {
+    fn drop(&mut self) {
+        if let Life::Running(child) = &mut self.life {
+            let _already_ended = child.kill();
+            let _waited = child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("---- log of mcpd at {} ----\n{}---- end ----", self.addr, self.logs.text());
+        }
+    }
+}
+
+/// Makes the first administrator and gives the token.
+fn bootstrap(settings: &McpdBuilder, dir: &Path) -> String {
+    let mut command = settings.command("bootstrap", dir);
+    let output = command.args(["--admin", "admin"]).output().expect("mcpd can be run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "mcpd bootstrap: {}\n{stderr}", output.status);
+    let token = String::from_utf8(output.stdout).expect("a token is ASCII").trim().to_owned();
+    assert!(
+        token.starts_with("mcpd_") && !token.contains(char::is_whitespace),
+        "stdout is the token only\n{stderr}"
+    );
+    token
+}
+
+/// Starts the server and waits for its line.
+fn serve(settings: &McpdBuilder, dir: &Path, at: SocketAddr, logs: &Logs) -> (Child, SocketAddr) {
+    let mut command = settings.command("serve", dir);
+    command
+        .args(["--listen", &at.to_string()])
+        .args(&settings.args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("mcpd can be run");
+    logs.drain_stderr(child.stderr.take().expect("it is piped"));
+    let ready = logs.drain_stdout(child.stdout.take().expect("it is piped"));
+    let Ok(addr) = ready.recv_timeout(START_LIMIT) else {
+        let _already_ended = child.kill();
+        let status = child.wait().expect("the child is ours");
+        panic!("mcpd did not say {READY:?} within {START_LIMIT:?} ({status}):\n{}", logs.text());
+    };
+    (child, addr)
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(id.cast_signed()).expect("a child has an id")
+}
+
+/// What the server writes, read all the time so that it never waits for a full pipe.
+#[derive(Clone, Default)]
+struct Logs(Arc<Mutex<Vec<u8>>>);
+
+impl Logs {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+
+    fn drain_stderr(&self, stderr: ChildStderr) {
+        let logs = self.clone();
+        thread::spawn(move || logs.drain(stderr, |_| {}));
+    }
+
+    /// Gives the address as soon as the server has said it; hangs up if the server ends before.
+    fn drain_stdout(&self, stdout: ChildStdout) -> mpsc::Receiver<SocketAddr> {
+        let (tell, told) = mpsc::channel();
+        let logs = self.clone();
+        thread::spawn(move || {
+            logs.drain(stdout, |line| {
+                if let Some(addr) = line.trim().strip_prefix(READY) {
+                    let _nobody_waits = tell.send(addr.parse().expect("an address and a port"));
+                }
+            });
+        });
+        told
+    }
+
+    fn drain(&self, from: impl Read, mut on_line: impl FnMut(&str)) {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            self.0.lock().unwrap().extend_from_slice(&line);
+            on_line(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    }
+}

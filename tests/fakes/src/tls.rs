@@ -1,0 +1,112 @@
+//! Certificates that a client must accept, and those that it must not.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
+use std::sync::Arc;
+
+/// Which certificate a double shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificate {
+    /// Signed by the double's authority, for `127.0.0.1` and `localhost`, valid today.
+    Good,
+    /// Like a good one, but it ended in 2001.
+    Expired,
+    /// Like a good one, but for `elsewhere.invalid`.
+    WrongName,
+    /// Signed by itself, not by the authority.
+    SelfSigned,
+}
+
+/// The server's side of TLS with that certificate, and the authority's certificate as PEM.
+pub(crate) fn server_config(certificate: Certificate) -> (Arc<ServerConfig>, String) {
+    let ca = authority();
+    let key = KeyPair::generate().expect("a key");
+    let params = params(certificate);
+    let leaf = match certificate {
+        Certificate::SelfSigned => params.self_signed(&key),
+        Certificate::Good | Certificate::Expired | Certificate::WrongName => params.signed_by(&key, &ca),
+    };
+    let chain = vec![leaf.expect("a certificate").der().clone()];
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows them")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key belongs to the certificate");
+    (Arc::new(config), ca.pem())
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "authority of a double");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate")
+}
+
+fn params(certificate: Certificate) -> CertificateParams {
+    let names: &[&str] = match certificate {
+        Certificate::WrongName => &["elsewhere.invalid"],
+        Certificate::Good | Certificate::Expired | Certificate::SelfSigned => &["127.0.0.1", "localhost"],
+    };
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    if certificate == Certificate::Expired {
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(2001, 1, 1);
+    }
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Evild, wire};
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    };
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Duration,
+    };
+
+    fn get(evild: &Evild) -> std::io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(evild.ca_file()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = StreamOwned::new(session, TcpStream::connect(evild.addr())?);
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn a_client_accepts_the_good_certificate_only() {
+        let script = || [vec![crate::Step::ReadRequest, crate::Step::Send(wire::http(200, &[], "hello"))]];
+        let good = Evild::start_tls(Certificate::Good, script());
+        assert!(get(&good).unwrap().ends_with("hello"));
+        assert_eq!(good.requests()[0].method, "GET");
+
+        for (bad, reason) in [
+            (Certificate::Expired, "Expired"),
+            (Certificate::WrongName, "not valid for name"),
+            (Certificate::SelfSigned, "UnknownIssuer"),
+        ] {
+            let evild = Evild::start_tls(bad, script());
+            let error = get(&evild).unwrap_err().to_string();
+            assert!(error.to_lowercase().contains(&reason.to_lowercase()), "{bad:?}: {error}");
+            evild.wait_for_close(0, Duration::from_secs(10));
+            assert_eq!(evild.bytes_received(), 0);
+            assert!(evild.tls_failure(0).is_some(), "{bad:?}");
+        }
+    }
+}
