@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -222,6 +222,7 @@ impl Mcpd {
     pub fn wait(&mut self) -> ExitStatus {
         let Life::Running(child) = &mut self.life else { panic!("mcpd does not run") };
         let status = child.wait().expect("the child is ours");
+        self.logs.complete();
         self.life = Life::Stopped(Refusing::at(self.addr.port()));
         status
     }
@@ -242,6 +243,7 @@ impl Drop for Mcpd {
         if let Life::Running(child) = &mut self.life {
             let _already_ended = child.kill();
             let _waited = child.wait();
+            self.logs.complete();
         }
         if thread::panicking() {
             eprintln!("---- log of mcpd at {} ----\n{}---- end ----", self.addr, self.logs.text());
@@ -277,6 +279,7 @@ fn serve(settings: &McpdBuilder, dir: &Path, at: SocketAddr, logs: &Logs) -> (Ch
     let Ok(addr) = ready.recv_timeout(START_LIMIT) else {
         let _already_ended = child.kill();
         let status = child.wait().expect("the child is ours");
+        logs.complete();
         panic!("mcpd did not say {READY:?} within {START_LIMIT:?} ({status}):\n{}", logs.text());
     };
     (child, addr)
@@ -288,39 +291,48 @@ fn pid(id: u32) -> Pid {
 
 /// What the server writes, read all the time so that it never waits for a full pipe.
 #[derive(Clone, Default)]
-struct Logs(Arc<Mutex<Vec<u8>>>);
+struct Logs {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    readers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
 
 impl Logs {
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until all that an ended server wrote is here.
+    fn complete(&self) {
+        let readers = std::mem::take(&mut *self.readers.lock().unwrap());
+        readers.into_iter().for_each(|reader| reader.join().expect("reading does not fail"));
     }
 
     fn drain_stderr(&self, stderr: ChildStderr) {
-        let logs = self.clone();
-        thread::spawn(move || logs.drain(stderr, |_| {}));
+        self.drain(stderr, |_| {});
     }
 
     /// Gives the address as soon as the server has said it; hangs up if the server ends before.
     fn drain_stdout(&self, stdout: ChildStdout) -> mpsc::Receiver<SocketAddr> {
         let (tell, told) = mpsc::channel();
-        let logs = self.clone();
-        thread::spawn(move || {
-            logs.drain(stdout, |line| {
-                if let Some(addr) = line.trim().strip_prefix(READY) {
-                    let _nobody_waits = tell.send(addr.parse().expect("an address and a port"));
-                }
-            });
+        self.drain(stdout, move |line| {
+            if let Some(addr) = line.trim().strip_prefix(READY) {
+                let _nobody_waits = tell.send(addr.parse().expect("an address and a port"));
+            }
         });
         told
     }
 
-    fn drain(&self, from: impl Read, mut on_line: impl FnMut(&str)) {
-        let mut from = BufReader::new(from);
-        let mut line = Vec::new();
-        while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            self.0.lock().unwrap().extend_from_slice(&line);
-            on_line(&String::from_utf8_lossy(&line));
-            line.clear();
-        }
+    fn drain(&self, from: impl Read + Send + 'static, mut on_line: impl FnMut(&str) + Send + 'static) {
+        let bytes = Arc::clone(&self.bytes);
+        let reader = thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                bytes.lock().unwrap().extend_from_slice(&line);
+                on_line(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        self.readers.lock().unwrap().push(reader);
     }
 }
