@@ -1,6 +1,7 @@
 //! Secrets that are like no other text, so that one search finds every place where one got to.
 
-use std::{fmt::Write as _, fs, io, io::Read as _, path::Path};
+use crate::wait_until;
+use std::{fmt::Write as _, fs, io, io::Read as _, path::Path, time::Duration};
 
 /// The secrets of one test. Make them, use them, sweep at the end.
 #[derive(Debug, Default)]
@@ -62,6 +63,8 @@ impl Canary {
 /// What everybody on this machine can see of a process: its arguments, and its environment for the same user.
 pub fn process_args_and_env(pid: u32) -> Vec<u8> {
     let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).expect("the process runs");
+    // A parent goes on a moment before the kernel has put the new program's arguments in their place.
+    wait_until(Duration::from_secs(5), "the program is loaded", || !read("cmdline").is_empty());
     [read("cmdline"), read("environ")].concat()
 }
 

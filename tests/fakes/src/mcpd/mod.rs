@@ -304,7 +304,9 @@ impl Logs {
     /// Waits until all that an ended server wrote is here.
     fn complete(&self) {
         let readers = std::mem::take(&mut *self.readers.lock().unwrap());
-        readers.into_iter().for_each(|reader| reader.join().expect("reading does not fail"));
+        for reader in readers {
+            reader.join().expect("reading does not fail");
+        }
     }
 
     fn drain_stderr(&self, stderr: ChildStderr) {
