@@ -1,1 +1,16 @@
-fn main() {}
+//! Runs the command line and turns its end into an exit code.
+
+use clap::Parser;
+use mcpd::cli::Cli;
+use std::{io::Write, process::ExitCode};
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "mcpd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What every handler can reach, and how a change begins.
+
+use crate::{
+    caller::Caller,
+    config::Settings,
+    problem::Problem,
+    proxy::Upstream,
+    stop::Stop,
+    store::{Change, Store, StoreError},
+};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// The server, without its sockets.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) upstream: Upstream,
+    pub(crate) stop: Stop,
+}
+
+impl App {
+    /// Begins a change, after all changes before it.
+    ///
+    /// Who called and what they may do is read again under the writer lock: decide with the [`Caller`] that comes
+    /// back, never with the one from before the wait.
+    pub(crate) async fn change(&self, caller: Caller) -> Result<(Caller, Change), Problem> {
+        let change = self.store.change().await?;
+        let caller = caller.renewed(Arc::clone(change.snapshot()))?;
+        Ok((caller, change))
+    }
+}
+
+/// The time that tokens expire by.
+pub(crate) fn now() -> Timestamp {
+    // The database keeps milliseconds; what is shown should be what is kept.
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a change was not made");
+        match error {
+            StoreError::LastAdmin => {
+                Self::Conflict("This would leave nobody with the role admin on * and a valid token.".into())
+            }
+            StoreError::Unavailable(_) => Self::Database,
+            StoreError::Unreadable(_)
+            | StoreError::Diverged(_)
+            | StoreError::Newer(_)
+            | StoreError::Migration(_)
+            | StoreError::OldSqlite(_) => Self::Internal,
+        }
+    }
+}

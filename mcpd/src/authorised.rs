@@ -1,0 +1,142 @@
+//! The only way to an LLM: load and authorise in one call. No handler can hold one that it did not authorise.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    policy::{On, Verdict, decide},
+    problem::{Problem, decision_header},
+    store::StoredLlm,
+};
+use axum::{
+    extract::{FromRequestParts, Path},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, request::Parts};
+use mcp_api::{Decision, LlmKey, Nonce, ProbeRequest, Resource, Verb, headers};
+use std::{ops::Deref, sync::Arc};
+
+/// What a request about one LLM says: which one, and whether it is a probe.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    key: LlmKey,
+    probe: Option<ProbeRequest>,
+}
+
+impl Asked {
+    /// What is needed to see the LLM, or to be told by a probe that one may run it.
+    pub(crate) fn to_see(&self) -> &'static [Verb] {
+        if self.probe.is_some() { &[Verb::View, Verb::Run] } else { &[Verb::View] }
+    }
+
+    fn nonce(&self) -> Option<Nonce> {
+        self.probe.as_ref().map(|probe| probe.nonce.clone())
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let probe = probe(parts)?;
+        // One decoded segment, for the router, for the authoriser and for the log. A text that can be no LLM's
+        // name or id is no path of this server, whoever asks: nothing can exist there.
+        let Path(segment) =
+            Path::<String>::from_request_parts(parts, app).await.map_err(|_| Problem::NoSuchPath)?;
+        let key = segment.parse().map_err(|_| Problem::NoSuchPath)?;
+        Ok(Self { key, probe })
+    }
+}
+
+fn probe(parts: &Parts) -> Result<Option<ProbeRequest>, Problem> {
+    let malformed = || Problem::Malformed("The header `Mcpd-Probe` is malformed.".into());
+    let mut values = parts.headers.get_all(headers::PROBE).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(malformed());
+    }
+    let text = value.to_str().map_err(|_| malformed())?;
+    text.parse().map(Some).map_err(|_| malformed())
+}
+
+/// An LLM that the caller may do with what was asked.
+#[derive(Debug)]
+pub(crate) struct Authorised {
+    llm: Arc<StoredLlm>,
+    verbs: Vec<Verb>,
+    nonce: Option<Nonce>,
+}
+
+impl Caller {
+    /// Loads the LLM and lets the caller pass if it holds all of `verbs` on it.
+    ///
+    /// Without them the answer is the same whether or not the LLM exists; only who may view all LLMs is told that
+    /// there is none. By id or by name makes no difference.
+    pub(crate) fn llm(&self, verbs: &[Verb], asked: &Asked) -> Result<Authorised, Problem> {
+        let nonce = asked.nonce();
+        self.record().asks_for(&asked.key);
+        let Some(llm) = self.snapshot().llm(&asked.key) else {
+            let sees_all = self.rights().allow(Verb::View, On::All(Resource::Llms));
+            return Err(if sees_all { Problem::NotFound("LLM") } else { Problem::LlmForbidden(nonce) });
+        };
+        let aliases = llm.aliases();
+        let on = On::One(Resource::Llms, &aliases);
+        for verb in verbs {
+            match decide(self.rights(), *verb, on) {
+                Verdict::Allowed { binding } => self.record().allowed_by(binding),
+                Verdict::Denied => return Err(Problem::LlmForbidden(nonce)),
+            }
+        }
+        if verbs.contains(&Verb::Run) && !llm.spec.enabled {
+            return Err(Problem::LlmDisabled(nonce));
+        }
+        let verbs = self.verbs_on(llm);
+        Ok(Authorised { llm: Arc::clone(llm), verbs, nonce })
+    }
+
+    /// The LLMs that the caller may view, in the order of their names.
+    pub(crate) fn llms(&self) -> impl Iterator<Item = Authorised> {
+        let viewable =
+            |llm: &&Arc<StoredLlm>| self.rights().allow(Verb::View, On::One(Resource::Llms, &llm.aliases()));
+        let all = self.snapshot().llms().filter(viewable);
+        all.map(|llm| Authorised { llm: Arc::clone(llm), verbs: self.verbs_on(llm), nonce: None })
+    }
+
+    /// Everything that the caller may do with an LLM.
+    pub(crate) fn verbs_on(&self, llm: &StoredLlm) -> Vec<Verb> {
+        let aliases = llm.aliases();
+        let on = On::One(Resource::Llms, &aliases);
+        Verb::ALL.iter().copied().filter(|verb| self.rights().allow(*verb, on)).collect()
+    }
+}
+
+impl Authorised {
+    /// The LLM as its caller sees it.
+    pub(crate) fn shown(&self) -> mcp_api::Llm {
+        self.llm.shown_with(self.verbs.clone())
+    }
+
+    /// Puts on an answer, also on an error, what was decided about this LLM.
+    pub(crate) fn stamp(&self, answer: impl IntoResponse) -> Response {
+        let mut response = answer.into_response();
+        let decision = decision_header(&Decision::Allow {
+            llm: self.llm.spec.name.clone(),
+            id: self.llm.id.clone(),
+            verbs: self.verbs.clone(),
+            nonce: self.nonce.clone(),
+        });
+        let failover = match self.llm.spec.failover {
+            mcp_api::FailoverPolicy::Allowed => "allowed",
+            mcp_api::FailoverPolicy::Forbidden => "forbidden",
+        };
+        let failover = (HeaderName::from_static(headers::FAILOVER), HeaderValue::from_static(failover));
+        response.headers_mut().extend([decision, failover]);
+        response
+    }
+}
+
+impl Deref for Authorised {
+    type Target = StoredLlm;
+    fn deref(&self) -> &StoredLlm {
+        &self.llm
+    }
+}

@@ -1,0 +1,61 @@
+//! Bodies of requests: of the right type, bounded in size and time, and then parsed.
+
+use crate::{app::App, problem::Problem};
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, Request},
+};
+use http::{HeaderMap, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::{sync::Arc, time::Duration};
+
+/// The largest document of an administrator.
+const DOCUMENT_MAX: usize = 1 << 20;
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The JSON document of a request.
+#[derive(Debug)]
+pub(crate) struct Document<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Document<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let limit = app.settings.max_body.min(DOCUMENT_MAX);
+        let bytes = read_json(request, limit).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Problem::Invalid(format!("The body does not fit: {error}.")),
+            serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof
+            | serde_json::error::Category::Io => {
+                Problem::Malformed(format!("The body is not JSON: {error}."))
+            }
+        })
+    }
+}
+
+/// Reads a body that says it is JSON. One that announces more than `limit` bytes is refused before it is read.
+pub(crate) async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    if !says_json(request.headers()) {
+        return Err(Problem::NotJson);
+    }
+    let body: Body = request.into_body();
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Problem::TooLarge(limit));
+    }
+    let read = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await;
+    match read.map_err(|_| Problem::TooSlow)? {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(limit)),
+        Err(_) => Err(Problem::Malformed("The body broke off.".into())),
+    }
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}

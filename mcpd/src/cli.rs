@@ -1,0 +1,111 @@
+//! The command line. Only here and in `serve` is anything printed on stdout.
+
+use crate::{bootstrap::bootstrap, config::Settings, log, place::Place, serve, store};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use mcp_api::SubjectName;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use tokio::runtime::Runtime;
+
+/// What `mcpd check` exits with when something is wrong.
+const UNSOUND: u8 = 3;
+
+/// The central LLM server
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    database: Database,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the first administrator and print its token, once
+    Bootstrap {
+        /// The administrator's name, such as dana@example.com
+        #[arg(long, value_name = "NAME")]
+        admin: SubjectName,
+    },
+    /// Serve until SIGTERM or SIGINT; the second signal ends at once
+    Serve(Settings),
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Look whether the database is sound; exits 3 if it is not
+    Check,
+}
+
+#[derive(Debug, Args)]
+struct Database {
+    /// The database, as `sqlite:///absolute/path`; by default `mcpd.db` in the data folder
+    #[arg(long = "database", global = true, env = "MCPD_DATABASE", value_name = "URL")]
+    url: Option<String>,
+    /// The folder for the database; by default `mcpd` in `$XDG_STATE_HOME`
+    #[arg(long, global = true, env = "MCPD_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Database {
+    fn place(&self) -> anyhow::Result<Place> {
+        let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        Ok(Place::find(self.url.as_deref(), self.data_dir.as_deref(), env)?)
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let place = self.database.place()?;
+        let runtime = Runtime::new().context("no runtime")?;
+        let done = runtime.block_on(async {
+            match self.command {
+                Command::Bootstrap { admin } => first_admin(place, admin).await,
+                Command::Serve(settings) => {
+                    log::begin();
+                    serve::serve(place, settings).await
+                }
+                Command::Migrate => migrate(place).await,
+                Command::Check => check(&place).await,
+            }
+        });
+        // What is still running was told to end and did not, or the user does not want to wait for it.
+        runtime.shutdown_background();
+        done
+    }
+}
+
+async fn first_admin(place: Place, admin: SubjectName) -> anyhow::Result<ExitCode> {
+    let file = place.file().to_owned();
+    let store = store::Store::open(place.claim()?).await.with_context(|| shown(&file))?;
+    let token = bootstrap(&store, admin).await.with_context(|| shown(&file))?;
+    store.close().await;
+    writeln!(std::io::stdout(), "{}", token.expose()).context("the token could not be printed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(place: Place) -> anyhow::Result<ExitCode> {
+    let file = place.file().to_owned();
+    let store = store::Store::open(place.claim()?).await.with_context(|| shown(&file))?;
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(place: &Place) -> anyhow::Result<ExitCode> {
+    place.check()?;
+    let findings = store::inspect(place.file()).await.with_context(|| shown(place.file()))?;
+    let mut stdout = std::io::stdout().lock();
+    for finding in &findings {
+        writeln!(stdout, "{} {}", if finding.ok { "ok " } else { "BAD" }, finding.text)?;
+    }
+    let sound = findings.iter().all(|finding| finding.ok);
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
+}
+
+fn shown(file: &Path) -> String {
+    file.display().to_string()
+}

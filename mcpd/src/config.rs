@@ -1,0 +1,68 @@
+//! The settings of a serving process, as they are written on the command line or in `MCPD_*`.
+
+use clap::Args;
+use std::{net::SocketAddr, time::Duration};
+
+/// How to serve.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Settings {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "MCPD_LISTEN", default_value = "127.0.0.1:3100", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+
+    /// The largest body of a request, in bytes
+    #[arg(long, env = "MCPD_MAX_BODY", default_value_t = 8 << 20, value_name = "BYTES")]
+    pub(crate) max_body: usize,
+
+    /// How long open streams may go on after a signal to stop
+    #[arg(long, env = "MCPD_DRAIN", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub(crate) drain: Duration,
+
+    /// How often a running stream is checked for the right to run
+    #[arg(long, env = "MCPD_STREAM_RECHECK", default_value = "30s", value_parser = interval, value_name = "TIME")]
+    pub(crate) stream_recheck: Duration,
+
+    /// How long a connection to an upstream may take, with TLS
+    #[arg(long, env = "MCPD_UPSTREAM_CONNECT_TIMEOUT", default_value = "5s", value_parser = interval, value_name = "TIME")]
+    pub(crate) upstream_connect_timeout: Duration,
+
+    /// How long an upstream may take to begin its answer
+    #[arg(long, env = "MCPD_UPSTREAM_FIRST_BYTE_TIMEOUT", default_value = "300s", value_parser = interval, value_name = "TIME")]
+    pub(crate) upstream_first_byte_timeout: Duration,
+
+    /// How long an upstream may be silent within its answer
+    #[arg(long, env = "MCPD_UPSTREAM_IDLE_TIMEOUT", default_value = "120s", value_parser = interval, value_name = "TIME")]
+    pub(crate) upstream_idle_timeout: Duration,
+
+    /// How long a client may take nothing of its answer
+    #[arg(long, env = "MCPD_CLIENT_STALL_TIMEOUT", default_value = "60s", value_parser = interval, value_name = "TIME")]
+    pub(crate) client_stall_timeout: Duration,
+}
+
+/// A time such as `30s`, `500ms` or `2m`, or zero.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|_| "write a time such as 30s, 500ms or 2m")?;
+    Duration::try_from(parsed).map_err(|_| "a time must not be negative".to_owned())
+}
+
+/// A time that is not zero.
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("this time must not be zero".to_owned()) } else { Ok(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_with_their_unit() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for odd in ["", "30", "-1s", "soon"] {
+            assert!(duration(odd).is_err(), "{odd:?}");
+        }
+        assert!(interval("0s").is_err());
+    }
+}

@@ -1,0 +1,42 @@
+//! `POST .../infer`: one chat completion of one LLM.
+
+use crate::{
+    app::App,
+    authorised::{Asked, Authorised},
+    body::read_json,
+    caller::Caller,
+    problem::Problem,
+    proxy::{self, Vigil},
+};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::header;
+use mcp_api::Verb;
+use std::sync::Arc;
+
+/// Authorises before the first byte of the prompt is read. Errors after that say which LLM they are about.
+pub(crate) async fn infer(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    asked: Asked,
+    request: Request,
+) -> Result<Response, Problem> {
+    let llm = caller.llm(&[Verb::Run], &asked)?;
+    let answer = ask(app, &caller, &llm, request).await;
+    Ok(llm.stamp(answer))
+}
+
+async fn ask(
+    app: Arc<App>,
+    caller: &Caller,
+    llm: &Authorised,
+    request: Request,
+) -> Result<Response, Problem> {
+    let accept = request.headers().get(header::ACCEPT).cloned();
+    let bytes = read_json(request, app.settings.max_body).await?;
+    let prompt = proxy::prompt(&bytes, &llm.spec)?;
+    let vigil = Vigil::new(Arc::clone(&app), caller, llm.id.clone());
+    app.upstream.complete(&llm.spec, prompt, accept, vigil, caller.record()).await
+}

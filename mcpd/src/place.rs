@@ -1,0 +1,219 @@
+//! Where the database lies, and that nobody else can read or write it. Opens no database.
+
+use rustix::{
+    fs::{self, FlockOperation, Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    fs::Permissions,
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// Why there is no place for the database.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    #[error("PostgreSQL is not supported by this build of mcpd; use --database sqlite:///absolute/path")]
+    Postgres,
+    #[error("{0:?} is not a database of the form sqlite:///absolute/path")]
+    NotSqlite(String),
+    #[error("neither --data-dir nor XDG_STATE_HOME nor HOME says where to keep the database")]
+    Homeless,
+    #[error("a mcpd is running on {}: stop it, or ask it instead (`mcpctl token create` makes a token)", .0.display())]
+    InUse(PathBuf),
+    #[error("{}: it must be a {expected} of your own; refusing to use it", path.display())]
+    NotOurs { path: PathBuf, expected: &'static str },
+    #[error("{} can be read or changed by others; `chmod {mode} {}` mends it", path.display(), path.display())]
+    Open { path: PathBuf, mode: &'static str },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// The file of the database.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    file: PathBuf,
+}
+
+impl Place {
+    /// Finds the place: `database` if given, else `mcpd.db` in `data_dir`, else in the state folder of the user.
+    pub(crate) fn find(
+        database: Option<&str>,
+        data_dir: Option<&Path>,
+        env: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, PlaceError> {
+        if let Some(url) = database {
+            return Self::from_url(url);
+        }
+        let absolute = |name: &str| env(name).filter(|path| path.is_absolute());
+        let folder = data_dir
+            .map(Path::to_owned)
+            .or_else(|| absolute("XDG_STATE_HOME").map(|state| state.join("mcpd")))
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state/mcpd")))
+            .ok_or(PlaceError::Homeless)?;
+        Ok(Self { file: folder.join("mcpd.db") })
+    }
+
+    fn from_url(url: &str) -> Result<Self, PlaceError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Err(PlaceError::Postgres);
+        }
+        let path = url.strip_prefix("sqlite://").map(Path::new);
+        let file = path.filter(|path| path.is_absolute() && path.file_name().is_some());
+        // The text is not repeated for other schemes: it may hold a password.
+        let shown = if url.contains('@') { "(redacted)" } else { url };
+        file.map(|file| Self { file: file.to_owned() }).ok_or_else(|| PlaceError::NotSqlite(shown.to_owned()))
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Makes what is missing, checks what is there and takes the database for this process alone.
+    pub(crate) fn claim(self) -> Result<Claim, PlaceError> {
+        let folder = self.file.parent().unwrap_or(Path::new("/"));
+        make_folder(folder)?;
+        check(folder, Kind::Folder)?;
+        let lock_file = with_suffix(&self.file, ".lock");
+        let lock = open_private(&lock_file)?;
+        fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => PlaceError::InUse(self.file.clone()),
+            other => io_error(&lock_file, other.into()),
+        })?;
+        open_private(&self.file)?;
+        Ok(Claim { file: self.file, _lock: lock })
+    }
+
+    /// Checks what is there and changes nothing.
+    pub(crate) fn check(&self) -> Result<(), PlaceError> {
+        check(self.file.parent().unwrap_or(Path::new("/")), Kind::Folder)?;
+        check(&self.file, Kind::File)
+    }
+}
+
+/// The right to write the database. As long as it lives, no other process gets one; the kernel takes it back from
+/// a process that dies.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    file: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl Claim {
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Folder,
+    File,
+}
+
+fn make_folder(path: &Path) -> Result<(), PlaceError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| io_error(path, source))
+}
+
+/// Opens a file that only we can read, making it if need be. A link planted in its place is not followed.
+fn open_private(path: &Path) -> Result<OwnedFd, PlaceError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
+        Errno::LOOP | Errno::ISDIR | Errno::NXIO => {
+            PlaceError::NotOurs { path: path.to_owned(), expected: "plain file" }
+        }
+        other => io_error(path, other.into()),
+    })?;
+    check(path, Kind::File)?;
+    Ok(file)
+}
+
+fn check(path: &Path, kind: Kind) -> Result<(), PlaceError> {
+    let found = path.symlink_metadata().map_err(|source| io_error(path, source))?;
+    let (fits, expected, mode) = match kind {
+        Kind::Folder => (found.is_dir(), "folder", "700"),
+        Kind::File => (found.is_file(), "plain file", "600"),
+    };
+    if !fits || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(PlaceError::NotOurs { path: path.to_owned(), expected });
+    }
+    if is_open_to_others(&found.permissions()) {
+        return Err(PlaceError::Open { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+fn is_open_to_others(permissions: &Permissions) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    permissions.mode() & 0o077 != 0
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text.into()
+}
+
+fn io_error(path: &Path, source: io::Error) -> PlaceError {
+    PlaceError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn chmod(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn place(folder: &Path) -> Place {
+        Place::find(None, Some(folder), |_| None).unwrap()
+    }
+
+    #[test]
+    fn one_process_at_a_time_holds_a_database() {
+        let home = tempfile::tempdir().unwrap();
+        let claim = place(home.path()).claim().unwrap();
+        assert!(matches!(place(home.path()).claim(), Err(PlaceError::InUse(_))));
+        drop(claim);
+        place(home.path()).claim().unwrap();
+    }
+
+    #[test]
+    fn d02_a_file_or_folder_that_others_can_touch_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("state/mcpd");
+        drop(place(&folder).claim().unwrap());
+        assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
+        assert_eq!(folder.join("mcpd.db").metadata().unwrap().mode() & 0o777, 0o600);
+        chmod(&folder.join("mcpd.db"), 0o640);
+        assert!(matches!(place(&folder).claim(), Err(PlaceError::Open { mode: "600", .. })));
+        chmod(&folder.join("mcpd.db"), 0o600);
+        chmod(&folder, 0o750);
+        assert!(matches!(place(&folder).claim(), Err(PlaceError::Open { mode: "700", .. })));
+    }
+
+    #[test]
+    fn k07_a_link_in_place_of_the_database_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("elsewhere"), "").unwrap();
+        for planted in ["mcpd.db", "mcpd.db.lock"] {
+            let link = home.path().join(planted);
+            std::os::unix::fs::symlink(home.path().join("elsewhere"), &link).unwrap();
+            assert!(matches!(place(home.path()).claim(), Err(PlaceError::NotOurs { .. })), "{planted}");
+            std::fs::remove_file(link).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_database_of_another_kind_is_refused_without_its_password() {
+        let find = |url| Place::find(Some(url), None, |_| None);
+        assert!(matches!(find("postgres://mcpd:secret@db/mcpd"), Err(PlaceError::Postgres)));
+        assert!(matches!(find("sqlite://relative.db"), Err(PlaceError::NotSqlite(_))));
+        assert!(!find("mysql://mcpd:secret@db/mcpd").unwrap_err().to_string().contains("secret"));
+    }
+}

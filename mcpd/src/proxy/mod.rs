@@ -1,0 +1,14 @@
+//! From an authorised LLM to its upstream and back: the prompt goes on with another `model`, the answer comes back
+//! byte by byte as it was sent. Decides nothing about rights.
+
+mod key;
+mod marker;
+mod prompt;
+mod relay;
+mod upstream;
+mod verdict;
+mod vigil;
+
+pub(crate) use prompt::prompt;
+pub(crate) use upstream::Upstream;
+pub(crate) use vigil::Vigil;

@@ -1,0 +1,185 @@
+//! The answer on its way back: the upstream's bytes as they come, and an honest end if they do not all come.
+//!
+//! A stream that is cut ends with an error event and never with `[DONE]`. A document that is cut breaks the
+//! connection, so that nobody takes a part for the whole.
+
+use super::{Vigil, marker::Marker, vigil::Breach};
+use crate::{
+    frame::Record,
+    problem::{Problem, UpstreamProblem},
+};
+use axum::body::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// A body that watches over another one.
+pub(super) struct Relay {
+    /// Gone once the answer is over, and with it the connection to the upstream.
+    upstream: Option<Incoming>,
+    kind: Kind,
+    vigil: Vigil,
+    silence: Pin<Box<Sleep>>,
+    patience: Duration,
+    record: Arc<Record>,
+}
+
+enum Kind {
+    Stream(Marker),
+    Whole,
+}
+
+/// Why the answer is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Cut {
+    #[error("the upstream broke off")]
+    Broken,
+    #[error("the upstream fell silent")]
+    Silent,
+    #[error("the right to run was withdrawn")]
+    Revoked,
+    #[error("the server is stopping")]
+    ShuttingDown,
+}
+
+impl Cut {
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Broken => "upstream_broken",
+            Self::Silent => "upstream_silent",
+            Self::Revoked => "revoked",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Broken => Problem::Upstream(UpstreamProblem::Broken),
+            Self::Silent => Problem::Upstream(UpstreamProblem::Timeout),
+            Self::Revoked => Problem::Revoked,
+            Self::ShuttingDown => Problem::ShuttingDown,
+        }
+    }
+}
+
+impl From<Breach> for Cut {
+    fn from(breach: Breach) -> Self {
+        match breach {
+            Breach::Revoked => Self::Revoked,
+            Breach::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+impl Relay {
+    /// Relays a stream of events.
+    pub(super) fn stream(upstream: Incoming, vigil: Vigil, patience: Duration, record: Arc<Record>) -> Self {
+        Self::new(upstream, Kind::Stream(Marker::default()), vigil, patience, record)
+    }
+
+    /// Relays one document.
+    pub(super) fn whole(upstream: Incoming, vigil: Vigil, patience: Duration, record: Arc<Record>) -> Self {
+        Self::new(upstream, Kind::Whole, vigil, patience, record)
+    }
+
+    fn new(upstream: Incoming, kind: Kind, vigil: Vigil, patience: Duration, record: Arc<Record>) -> Self {
+        let silence = Box::pin(sleep(patience));
+        Self { upstream: Some(upstream), kind, vigil, silence, patience, record }
+    }
+
+    /// Takes note of bytes that pass.
+    fn passes(&mut self, bytes: &Bytes) {
+        self.silence.as_mut().reset(Instant::now() + self.patience);
+        if let Kind::Stream(marker) = &mut self.kind {
+            marker.see(bytes);
+        }
+    }
+
+    /// Ends the answer after the upstream's last byte.
+    fn ended(&mut self) -> Option<Result<Frame<Bytes>, Cut>> {
+        match &self.kind {
+            Kind::Stream(marker) if !marker.is_done() => self.cut(Cut::Broken),
+            Kind::Stream(_) | Kind::Whole => {
+                self.upstream = None;
+                None
+            }
+        }
+    }
+
+    /// Ends the answer before the upstream does.
+    fn cut(&mut self, why: Cut) -> Option<Result<Frame<Bytes>, Cut>> {
+        self.upstream = None;
+        match &self.kind {
+            // All of it is there; what is missing is only the end of the connection.
+            Kind::Stream(marker) if marker.is_done() => None,
+            Kind::Stream(marker) => {
+                self.record.ended(why.outcome());
+                Some(Ok(Frame::data(error_event(marker.separator(), why, self.record.request_id()))))
+            }
+            Kind::Whole => {
+                self.record.ended(why.outcome());
+                Some(Err(why))
+            }
+        }
+    }
+}
+
+fn error_event(separator: &str, why: Cut, request_id: &str) -> Bytes {
+    // Wire types of our own always serialise; a stream without `[DONE]` is incomplete in any case.
+    let error = serde_json::to_string(&why.problem().body(request_id)).unwrap_or_default();
+    format!("{separator}data: {error}\n\n").into()
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        if this.upstream.is_some()
+            && let Poll::Ready(breach) = this.vigil.poll_breach(cx)
+        {
+            return Poll::Ready(this.cut(breach.into()));
+        }
+        loop {
+            let Some(upstream) = &mut this.upstream else { return Poll::Ready(None) };
+            match Pin::new(upstream).poll_frame(cx) {
+                // Trailers are headers, and no header of an upstream is passed on unseen.
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        this.passes(&bytes);
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(this.cut(Cut::Broken)),
+                Poll::Ready(None) => return Poll::Ready(this.ended()),
+                Poll::Pending => {
+                    std::task::ready!(this.silence.as_mut().poll(cx));
+                    return Poll::Ready(this.cut(Cut::Silent));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Stream(_) => self.upstream.is_none(),
+            Kind::Whole => self.upstream.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.kind, &self.upstream) {
+            // Kept, so that an answer that is cut is shorter than it said.
+            (Kind::Whole, Some(upstream)) => upstream.size_hint(),
+            // Never exact: an error event may have to be added.
+            (Kind::Stream(_), _) | (Kind::Whole, None) => SizeHint::default(),
+        }
+    }
+}

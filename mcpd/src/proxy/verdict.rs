@@ -1,0 +1,176 @@
+//! What an upstream's answer means: to be passed on, or a problem. Looks at its head, and at the body of a rejection.
+
+use crate::problem::{Problem, UpstreamProblem};
+use http::{HeaderMap, HeaderValue, StatusCode, header, response};
+use mcp_api::Secret;
+use serde::Deserialize;
+
+/// The longest reason that is passed on, in bytes.
+const REASON_MAX: usize = 2 << 10;
+/// The longest `Retry-After` that is passed on: a date has 29 bytes.
+const RETRY_AFTER_MAX: usize = 32;
+
+/// What the head of an answer says.
+#[derive(Debug)]
+pub(super) enum Head {
+    /// A stream of events.
+    Stream,
+    /// One JSON document.
+    Whole,
+    /// The request is rejected; the reason is in the body.
+    Rejected(StatusCode),
+    /// Nothing that a caller could use.
+    Problem(UpstreamProblem),
+}
+
+pub(super) fn judge(head: &response::Parts) -> Head {
+    match head.status {
+        StatusCode::OK => judge_type(&head.headers),
+        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
+            Head::Problem(UpstreamProblem::Auth)
+        }
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+            Head::Rejected(head.status)
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            Head::Problem(UpstreamProblem::RateLimited(retry_after(&head.headers)))
+        }
+        // 600 and above are no statuses, although some libraries let them pass.
+        status if (500..600).contains(&status.as_u16()) => Head::Problem(UpstreamProblem::Failed(status)),
+        _ => Head::Problem(UpstreamProblem::Nonsense),
+    }
+}
+
+fn judge_type(headers: &HeaderMap) -> Head {
+    // We asked for no encoding, and the header that names it would not be passed on.
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Head::Problem(UpstreamProblem::Nonsense);
+    }
+    let essence = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = essence.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    match essence.to_ascii_lowercase().as_str() {
+        "text/event-stream" => Head::Stream,
+        "application/json" => Head::Whole,
+        _ => Head::Problem(UpstreamProblem::Nonsense),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(header::RETRY_AFTER)?;
+    let fits = value.len() <= RETRY_AFTER_MAX && value.to_str().is_ok();
+    fits.then(|| value.clone())
+}
+
+/// The problem of a rejection, with the upstream's own reason if its body has one.
+pub(super) fn rejection(status: StatusCode, body: &[u8], key: Option<&Secret>) -> Problem {
+    let reason = serde_json::from_slice::<Rejection>(body).ok().and_then(Rejection::reason);
+    let reason = reason.map(|reason| bounded(&without(&reason, key)).to_owned());
+    Problem::Upstream(UpstreamProblem::Rejected(status, reason.filter(|reason| !reason.is_empty())))
+}
+
+/// `{"error": {"message": ..}}`, `{"error": ".."}`, or `{"message": ..}`: all three are sent by servers in use.
+#[derive(Deserialize)]
+struct Rejection {
+    #[serde(default)]
+    error: Option<Reason>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reason {
+    Text(String),
+    Object { message: String },
+}
+
+impl Rejection {
+    fn reason(self) -> Option<String> {
+        match self.error {
+            Some(Reason::Text(message) | Reason::Object { message }) => Some(message),
+            None => self.message,
+        }
+    }
+}
+
+/// Takes our key out, should the upstream repeat it.
+fn without(reason: &str, key: Option<&Secret>) -> String {
+    match key {
+        Some(key) => reason.replace(key.expose(), "(redacted)"),
+        None => reason.to_owned(),
+    }
+}
+
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(REASON_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
+        let mut builder = http::Response::builder().status(status);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    fn said(status: u16, body: &str, key: &str) -> String {
+        let status = StatusCode::from_u16(status).unwrap();
+        rejection(status, body.as_bytes(), Some(&Secret::new(key))).body("r").error.message
+    }
+
+    #[test]
+    fn only_200_with_json_or_events_is_an_answer() {
+        assert!(matches!(
+            judge(&head(200, &[("content-type", "application/json; charset=utf-8")])),
+            Head::Whole
+        ));
+        assert!(matches!(judge(&head(200, &[("content-type", "Text/Event-Stream")])), Head::Stream));
+        for (status, headers) in [
+            (200, &[("content-type", "text/html")][..]),
+            (200, &[]),
+            (200, &[("content-type", "application/json"), ("content-encoding", "gzip")]),
+            (201, &[("content-type", "application/json")]),
+            (204, &[]),
+            (301, &[("location", "http://evil/")]),
+            (404, &[]),
+            (405, &[]),
+            (999, &[]),
+        ] {
+            assert!(
+                matches!(judge(&head(status, headers)), Head::Problem(UpstreamProblem::Nonsense)),
+                "{status} {headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn k08_a_key_that_the_upstream_repeats_is_taken_out() {
+        let body = r#"{"error": {"message": "bad thing near sk-canary!", "type": "x"}}"#;
+        assert_eq!(said(400, body, "sk-canary"), "bad thing near (redacted)!");
+        assert_eq!(said(400, r#"{"error": "too long: sk-canary"}"#, "sk-canary"), "too long: (redacted)");
+    }
+
+    #[test]
+    fn a_reason_is_bounded_and_what_has_none_gets_ours() {
+        let long = format!(r#"{{"message": "{}"}}"#, "ä".repeat(REASON_MAX));
+        assert_eq!(said(422, &long, "k").len(), REASON_MAX);
+        for odd in ["", "<html>", "[]", r#"{"error": 5}"#, r#"{"error": ""}"#] {
+            assert_eq!(said(400, odd, "k"), "The upstream rejects this request.", "{odd}");
+        }
+    }
+
+    #[test]
+    fn p05_an_absurd_wait_is_not_passed_on() {
+        let wait = |value| match judge(&head(429, &[("retry-after", value)])) {
+            Head::Problem(UpstreamProblem::RateLimited(wait)) => wait.map(|w| w.to_str().unwrap().to_owned()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait("7"), Some("7".into()));
+        assert_eq!(wait(&"9".repeat(100)), None);
+    }
+}

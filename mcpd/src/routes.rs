@@ -1,0 +1,49 @@
+//! Every route, on one screen. Everything else is a 404 that says so.
+
+use crate::{
+    app::App, frame::frame, health, identity, infer, llms, problem::Problem, rbac, subjects, tokens,
+};
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{MethodFilter, MethodRouter},
+};
+use mcp_api::paths;
+use std::sync::Arc;
+
+/// Writes the table once, for the router and for the test that walks it.
+macro_rules! routes {
+    ($($path:path => $($method:ident $handler:path),+;)+) => {
+        /// Every path with the methods that it takes.
+        pub const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),+];
+
+        fn table() -> Router<Arc<App>> {
+            Router::new()$(.route($path, MethodRouter::new()$(.on(MethodFilter::$method, $handler))+))+
+        }
+    };
+}
+
+routes! {
+    paths::LLMS     => GET llms::list, POST llms::create;
+    paths::LLM      => GET llms::show, HEAD llms::show, PUT llms::replace, PATCH llms::edit, DELETE llms::delete;
+    paths::INFER    => POST infer::infer;
+    paths::RBACS    => GET rbac::list, POST rbac::create;
+    paths::RBAC     => GET rbac::show, PUT rbac::replace, DELETE rbac::delete;
+    paths::SUBJECTS => GET subjects::list, POST subjects::create;
+    paths::SUBJECT  => GET subjects::show, PUT subjects::replace, DELETE subjects::delete;
+    paths::TOKENS   => GET tokens::list, POST tokens::create;
+    paths::TOKEN    => GET tokens::show, DELETE tokens::revoke;
+    paths::WHOAMI   => GET identity::whoami;
+    paths::CAN_I    => POST identity::can_i;
+    paths::HEALTHZ  => GET health::healthz;
+    paths::READYZ   => GET health::readyz;
+    paths::VERSION  => GET health::version;
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    table()
+        .fallback(async || Problem::NoSuchPath)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(from_fn_with_state(Arc::clone(&app), frame))
+        .with_state(app)
+}

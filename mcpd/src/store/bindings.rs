@@ -1,0 +1,102 @@
+//! Role bindings in the database.
+
+use super::{Change, StoreError, subjects::subject, touched, word};
+use jiff::Timestamp;
+use mcp_api::{Rbac, RoleBinding, SubjectName};
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+) -> Result<BTreeMap<SubjectName, Rbac>, StoreError> {
+    let names: Vec<(String,)> =
+        sqlx::query_as("SELECT name FROM bindings").fetch_all(&mut *connection).await?;
+    let mut bindings = BTreeMap::new();
+    for (name,) in names {
+        let name: SubjectName = word(&name, "binding")?;
+        bindings.insert(name.clone(), Rbac { name, subjects: Vec::new(), role_bindings: Vec::new() });
+    }
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT binding, kind, name FROM binding_subjects ORDER BY binding, position")
+            .fetch_all(&mut *connection)
+            .await?;
+    for (binding, kind, name) in rows {
+        let rbac = bindings.get_mut(binding.as_str()).ok_or(StoreError::Diverged("a binding"))?;
+        rbac.subjects.push(subject(&kind, &name)?);
+    }
+    let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+        "SELECT binding, role, resource, resource_name FROM binding_roles ORDER BY binding, position",
+    )
+    .fetch_all(connection)
+    .await?;
+    for (binding, role, resource, name) in rows {
+        let rbac = bindings.get_mut(binding.as_str()).ok_or(StoreError::Diverged("a binding"))?;
+        rbac.role_bindings.push(RoleBinding {
+            role: word(&role, "role")?,
+            resource: word(&resource, "resource")?,
+            name: name.map(|name| word(&name, "resource name")).transpose()?,
+        });
+    }
+    Ok(bindings)
+}
+
+impl Change {
+    pub(crate) async fn insert_binding(&mut self, rbac: &Rbac, now: Timestamp) -> Result<(), StoreError> {
+        let done = sqlx::query("INSERT INTO bindings (name, created_at) VALUES ($1, $2)")
+            .bind(rbac.name.as_str())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        touched(done.rows_affected(), 1, "a binding")?;
+        self.insert_parts(rbac).await
+    }
+
+    /// Replaces the subjects and the grants of a binding.
+    pub(crate) async fn update_binding(&mut self, rbac: &Rbac) -> Result<(), StoreError> {
+        for delete in [
+            "DELETE FROM binding_subjects WHERE binding = $1",
+            "DELETE FROM binding_roles WHERE binding = $1",
+        ] {
+            sqlx::query(delete).bind(rbac.name.as_str()).execute(self.connection()).await?;
+        }
+        self.insert_parts(rbac).await
+    }
+
+    pub(crate) async fn delete_binding(&mut self, name: &SubjectName) -> Result<(), StoreError> {
+        let done = sqlx::query("DELETE FROM bindings WHERE name = $1")
+            .bind(name.as_str())
+            .execute(self.connection())
+            .await?;
+        touched(done.rows_affected(), 1, "a binding")
+    }
+
+    async fn insert_parts(&mut self, rbac: &Rbac) -> Result<(), StoreError> {
+        for (position, subject) in (0_i64..).zip(&rbac.subjects) {
+            let done = sqlx::query(
+                "INSERT INTO binding_subjects (binding, position, kind, name) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(rbac.name.as_str())
+            .bind(position)
+            .bind(subject.kind.as_str())
+            .bind(subject.name.as_str())
+            .execute(self.connection())
+            .await?;
+            touched(done.rows_affected(), 1, "a binding's subject")?;
+        }
+        for (position, grant) in (0_i64..).zip(&rbac.role_bindings) {
+            let done = sqlx::query(
+                "INSERT INTO binding_roles (binding, position, role, resource, resource_name) \
+                 VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(rbac.name.as_str())
+            .bind(position)
+            .bind(grant.role.as_str())
+            .bind(grant.resource.as_str())
+            .bind(grant.name.as_ref().map(mcp_api::rbac::ResourceName::as_str))
+            .execute(self.connection())
+            .await?;
+            touched(done.rows_affected(), 1, "a binding's grant")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Everything the server knows at one moment, in memory and never changed.
+
+use super::{StoreError, StoredLlm, StoredToken, bindings, llms, subjects, tokens};
+use crate::policy::{Grant, On, Rights, Verdict, decide};
+use jiff::Timestamp;
+use mcp_api::{LlmId, LlmKey, LlmName, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName};
+use sqlx::SqliteConnection;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// The state that requests are decided on. A request keeps the one it began with.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    llms: BTreeMap<LlmName, Arc<StoredLlm>>,
+    names: HashMap<LlmId, LlmName>,
+    tokens: BTreeMap<String, StoredToken>,
+    members: BTreeMap<Subject, Vec<Subject>>,
+    bindings: BTreeMap<SubjectName, Rbac>,
+    rights: HashMap<Subject, Rights>,
+}
+
+/// What a subject holds that no binding mentions.
+static NOTHING: std::sync::LazyLock<Rights> = std::sync::LazyLock::new(Rights::default);
+
+impl Snapshot {
+    /// Reads all of it, within the transaction of a change also what that one has written.
+    pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Self, StoreError> {
+        let llms = llms::load(connection).await?;
+        let members = subjects::load(connection).await?;
+        let bindings = bindings::load(connection).await?;
+        Ok(Self {
+            names: llms.iter().map(|llm| (llm.id.clone(), llm.spec.name.clone())).collect(),
+            llms: llms.into_iter().map(|llm| (llm.spec.name.clone(), Arc::new(llm))).collect(),
+            tokens: tokens::load(connection).await?,
+            rights: compile(&bindings, &members),
+            members,
+            bindings,
+        })
+    }
+
+    pub(crate) fn llm(&self, key: &LlmKey) -> Option<&Arc<StoredLlm>> {
+        match key {
+            LlmKey::Name(name) => self.llms.get(name),
+            LlmKey::Id(id) => self.llms.get(self.names.get(id)?),
+        }
+    }
+
+    /// All LLMs, in the order of their names.
+    pub(crate) fn llms(&self) -> impl Iterator<Item = &Arc<StoredLlm>> {
+        self.llms.values()
+    }
+
+    pub(crate) fn token(&self, id: &str) -> Option<&StoredToken> {
+        self.tokens.get(id)
+    }
+
+    /// All tokens, also those that are no longer valid.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &StoredToken> {
+        self.tokens.values()
+    }
+
+    /// Who belongs to a subject; none if there is no such subject. Only groups have members.
+    pub(crate) fn members(&self, subject: &Subject) -> Option<&[Subject]> {
+        self.members.get(subject).map(Vec::as_slice)
+    }
+
+    /// All subjects with their members.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = (&Subject, &[Subject])> {
+        self.members.iter().map(|(subject, members)| (subject, members.as_slice()))
+    }
+
+    /// The groups that a subject belongs to, in the order of their names.
+    pub(crate) fn groups_of(&self, subject: &Subject) -> Vec<SubjectName> {
+        let groups = self.members.iter().filter(|(_, members)| members.contains(subject));
+        groups.map(|(group, _)| group.name.clone()).collect()
+    }
+
+    pub(crate) fn binding(&self, name: &str) -> Option<&Rbac> {
+        self.bindings.get(name)
+    }
+
+    /// All role bindings, in the order of their names.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = &Rbac> {
+        self.bindings.values()
+    }
+
+    /// What a subject may do, also one that does not exist (yet): bindings mention names.
+    pub(crate) fn rights(&self, subject: &Subject) -> &Rights {
+        self.rights.get(subject).unwrap_or(&NOTHING)
+    }
+
+    /// What membership in a group gives.
+    pub(crate) fn granted_to<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a RoleBinding> {
+        let mentioning = self.bindings.values().filter(|rbac| rbac.subjects.contains(subject));
+        mentioning.flat_map(|rbac| &rbac.role_bindings)
+    }
+
+    pub(crate) fn has_users(&self) -> bool {
+        self.members.keys().any(|subject| subject.kind == SubjectKind::User)
+    }
+
+    /// Says whether anybody can still do everything, now and with a token.
+    pub(crate) fn somebody_administers(&self, now: Timestamp) -> bool {
+        let everything = RoleBinding { role: Role::Admin, resource: Resource::Any, name: None };
+        let live = self.tokens.values().filter(|token| token.is_valid(now));
+        live.into_iter().any(|token| self.rights(&token.subject).iter().any(|what| *what == everything))
+    }
+
+    /// Names the binding that lets `subject` run an LLM that is on; none if it may not, or no longer.
+    pub(crate) fn may_run(&self, subject: &Subject, id: &LlmId) -> bool {
+        let Some(llm) = self.llm(&LlmKey::Id(id.clone())) else { return false };
+        let on = On::One(Resource::Llms, &llm.aliases());
+        llm.spec.enabled
+            && matches!(decide(self.rights(subject), mcp_api::Verb::Run, on), Verdict::Allowed { .. })
+    }
+}
+
+/// Writes out for each subject what it holds itself and through its groups, in the order of the bindings' names.
+fn compile(
+    bindings: &BTreeMap<SubjectName, Rbac>,
+    members: &BTreeMap<Subject, Vec<Subject>>,
+) -> HashMap<Subject, Rights> {
+    let mut grants: HashMap<Subject, Vec<Grant>> = HashMap::new();
+    for rbac in bindings.values() {
+        for named in &rbac.subjects {
+            let through_group = members.get(named).into_iter().flatten();
+            for subject in std::iter::once(named).chain(through_group) {
+                let held = grants.entry(subject.clone()).or_default();
+                for what in &rbac.role_bindings {
+                    let grant = Grant { what: what.clone(), binding: rbac.name.clone() };
+                    // Direct and through a group: once is enough.
+                    if !held.contains(&grant) {
+                        held.push(grant);
+                    }
+                }
+            }
+        }
+    }
+    grants.into_iter().map(|(subject, grants)| (subject, Rights::new(grants))).collect()
+}

@@ -1,0 +1,86 @@
+//! Users, groups and service accounts in the database.
+
+use super::{Change, StoreError, touched, word};
+use jiff::Timestamp;
+use mcp_api::{Subject, SubjectKind};
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+) -> Result<BTreeMap<Subject, Vec<Subject>>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT kind, name FROM subjects").fetch_all(&mut *connection).await?;
+    let mut subjects = BTreeMap::new();
+    for (kind, name) in rows {
+        subjects.insert(subject(&kind, &name)?, Vec::new());
+    }
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT group_kind, group_name, member_kind, member_name FROM members ORDER BY member_kind, member_name",
+    )
+    .fetch_all(connection)
+    .await?;
+    for (group_kind, group_name, kind, name) in rows {
+        let group = subject(&group_kind, &group_name)?;
+        let members = subjects.get_mut(&group).ok_or(StoreError::Diverged("a group"))?;
+        members.push(subject(&kind, &name)?);
+    }
+    Ok(subjects)
+}
+
+/// Reads the two columns that mean a subject wherever they stand.
+pub(super) fn subject(kind: &str, name: &str) -> Result<Subject, StoreError> {
+    Ok(Subject { kind: word::<SubjectKind>(kind, "kind")?, name: word(name, "name")? })
+}
+
+impl Change {
+    pub(crate) async fn insert_subject(
+        &mut self,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query("INSERT INTO subjects (kind, name, created_at) VALUES ($1, $2, $3)")
+            .bind(subject.kind.as_str())
+            .bind(subject.name.as_str())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        touched(done.rows_affected(), 1, "a subject")
+    }
+
+    /// Replaces the members of a group.
+    pub(crate) async fn set_members(
+        &mut self,
+        group: &Subject,
+        members: &[Subject],
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM members WHERE group_kind = $1 AND group_name = $2")
+            .bind(group.kind.as_str())
+            .bind(group.name.as_str())
+            .execute(self.connection())
+            .await?;
+        for member in members {
+            let done = sqlx::query(
+                "INSERT INTO members (group_kind, group_name, member_kind, member_name) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(group.kind.as_str())
+            .bind(group.name.as_str())
+            .bind(member.kind.as_str())
+            .bind(member.name.as_str())
+            .execute(self.connection())
+            .await?;
+            touched(done.rows_affected(), 1, "a member")?;
+        }
+        Ok(())
+    }
+
+    /// Removes a subject, its tokens and its memberships. Bindings that mention it stay.
+    pub(crate) async fn delete_subject(&mut self, subject: &Subject) -> Result<(), StoreError> {
+        let done = sqlx::query("DELETE FROM subjects WHERE kind = $1 AND name = $2")
+            .bind(subject.kind.as_str())
+            .bind(subject.name.as_str())
+            .execute(self.connection())
+            .await?;
+        touched(done.rows_affected(), 1, "a subject")
+    }
+}
