@@ -18,8 +18,10 @@ pub use admin::Grant;
 use crate::{Exchange, Refusing, Response, http::request_bytes};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    fs::DirBuilder,
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -82,7 +84,8 @@ impl McpdBuilder {
     /// Bootstraps an administrator, starts the server and waits until it listens.
     pub fn start(self) -> Mcpd {
         let dir = TempDir::new().expect("a temporary folder");
-        std::fs::create_dir(dir.path().join("data")).expect("the folder is writable");
+        // As an operator would make it: mcpd refuses a folder that others can read.
+        DirBuilder::new().mode(0o700).create(dir.path().join("data")).expect("the folder is writable");
         let logs = Logs::default();
         let admin_token = bootstrap(&self, dir.path());
         let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
