@@ -433,7 +433,8 @@ mod tests {
 
     #[test]
     fn a_reset_is_seen_as_one() {
-        let mut exchange = open(&Engine::failing(Fault::ResetAfter(0)), "hi", true, &[]);
+        let engine = Engine::failing(Fault::ResetAfter(0));
+        let mut exchange = open(&engine, "hi", true, &[]);
         let error = loop {
             match exchange.as_mut().map(Exchange::next_piece) {
                 Ok(Ok(Some(_))) => {}
