@@ -61,6 +61,8 @@ pub trait Sink {
     fn content(&mut self, text: &str) -> io::Result<()>;
     /// More of the reasoning, never empty.
     fn reasoning(&mut self, text: &str) -> io::Result<()>;
+    /// The answer is complete; what was handed over must be out when this returns.
+    fn end(&mut self, answer: &Answer) -> io::Result<()>;
 }
 
 /// A call that brought no complete answer.
@@ -87,7 +89,7 @@ pub struct Complete {
 
 /// Asks `endpoint`, and hands over the answer to `sink` while it arrives.
 ///
-/// `Ok` means complete: see [`Answer::finished`]. There is no second try, whatever happens.
+/// `Ok` means complete: see [`Answer::check_finished`]. There is no second try, whatever happens.
 pub fn complete(
     client: &Client,
     options: &http::Options,
@@ -105,7 +107,10 @@ pub fn complete(
     let head = response.headers().clone();
     let mut call = Call { limits, started, sink, answer: Answer::default(), first_content: None };
     match call.read(response, request.stream) {
-        Ok(()) => Ok(Complete { answer: call.answer, head, first_content: call.first_content }),
+        Ok(()) => {
+            let (answer, first_content) = (call.answer, call.first_content);
+            Ok(Complete { answer, head, first_content })
+        }
         Err(fault) => {
             let delivered = match call.answer.delivered {
                 0 => Delivered::Nothing,
@@ -144,7 +149,7 @@ struct Call<'a> {
 impl Call<'_> {
     fn read(&mut self, response: Response, stream: bool) -> Result<(), Fault> {
         if response.status().as_u16() != 200 {
-            return Err(self.error_status(response));
+            return Err(error_status(response));
         }
         let media_type = media_type(response.headers());
         match (stream, media_type.as_str()) {
@@ -189,30 +194,12 @@ impl Call<'_> {
         }
         let reasoning = piece.reasoning.as_deref().map_or(Ok(()), |text| self.sink.reasoning(text));
         let content = piece.content.as_deref().map_or(Ok(()), |text| self.sink.content(text));
-        reasoning.and(content).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Fault::OutputClosed,
-            _ => Fault::Output(error.to_string()),
-        })
+        reasoning.and(content).map_err(|error| output_fault(&error))
     }
 
     fn finish(&mut self) -> Result<(), Fault> {
-        self.answer = std::mem::take(&mut self.answer).finished()?;
-        Ok(())
-    }
-
-    fn error_status(&self, response: Response) -> Fault {
-        let status = response.status().as_u16();
-        let mut error = remote_error(response.headers());
-        let mut body = Body::new(response, ERROR_MAX);
-        body.wait_until(self.first_deadline());
-        let mut text = Vec::new();
-        // An error whose text is cut or late is the same error.
-        let _ = body.read_to_end(&mut text);
-        if let Ok(document) = serde_json::from_slice::<wire::ErrorDocument>(&text) {
-            error.message = document.error.message().map(|text| short(text));
-            error.code = error.code.or_else(|| document.error.code().map(|code| short(&code)));
-        }
-        Fault::Status { status, error }
+        self.answer.check_finished()?;
+        self.sink.end(&self.answer).map_err(|error| output_fault(&error))
     }
 
     fn read_fault(&self, error: &io::Error) -> Fault {
@@ -237,9 +224,35 @@ impl Call<'_> {
     }
 }
 
-/// What the head of an error answer says.
+/// The reader's end of our output failed; that is nobody's fault upstream.
+fn output_fault(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Fault::OutputClosed,
+        _ => Fault::Output(error.to_string()),
+    }
+}
+
+/// How long the text of an error answer is waited for.
+const ERROR_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an answer with a status other than 200 says.
 #[must_use]
-pub fn remote_error(head: &HeaderMap) -> RemoteError {
+pub fn error_status(response: Response) -> Fault {
+    let status = response.status().as_u16();
+    let mut error = remote_error(response.headers());
+    let mut body = Body::new(response, ERROR_MAX);
+    body.wait_until(Some(Instant::now() + ERROR_LIMIT));
+    let mut text = Vec::new();
+    // An error whose text is cut or late is the same error.
+    let _ = body.read_to_end(&mut text);
+    if let Ok(document) = serde_json::from_slice::<wire::ErrorDocument>(&text) {
+        error.message = document.error.message().map(short);
+        error.code = error.code.or_else(|| document.error.code().map(|code| short(&code)));
+    }
+    Fault::Status { status, error }
+}
+
+fn remote_error(head: &HeaderMap) -> RemoteError {
     let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok()).map(short);
     RemoteError {
         origin: text(headers::ERROR_ORIGIN).and_then(|word| Origin::from_word(&word)),

@@ -46,8 +46,6 @@ pub enum NoStandIn {
     RouteCentral,
     /// The provider file cannot be used.
     FileUnusable,
-    /// There is no credential with which to ask for permission.
-    NoBearer,
     /// The declared provider is the central server itself; carries the provider's name.
     IsCentral(String),
 }
@@ -59,7 +57,6 @@ impl fmt::Display for NoStandIn {
             Self::AskedById => f.write_str("failovers are declared by name; ask for the LLM by its name"),
             Self::RouteCentral => f.write_str("--route central forbids a failover"),
             Self::FileUnusable => f.write_str("the provider file cannot be used (mcpctl providers validate)"),
-            Self::NoBearer => f.write_str("without a credential nobody can be asked for permission"),
             Self::IsCentral(provider) => write!(f, "provider \"{provider}\" is the central server itself"),
         }
     }

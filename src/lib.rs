@@ -1,7 +1,33 @@
-//! x
-pub mod failover;
+//! `mcpctl`: ask language models through the central server mcpd, and a local provider only if the server permits it.
+//!
+//! The flow of the one command that matters, [`cmd`]'s `infer`:
+//!
+//! 1. [`config`] and [`credential`] say which server, and by which token.
+//! 2. [`providers_file`] and [`registry`] say who could stand in.
+//! 3. [`gateway`] asks the server for the answer, through [`chat`], which decides whether an answer is complete.
+//! 4. If that fails, [`failover`] decides whether it is worth asking for permission; [`gateway`] asks;
+//!    [`failover`] judges what came back.
+//! 5. Only against the permit that comes of it does [`provider`] lend an endpoint, and [`chat`] asks that one.
+//!
+//! [`exit`] turns how it ended into a number. Everything else serves one of these.
+
 pub mod chat;
+pub mod cmd;
+pub mod config;
+pub mod credential;
+pub mod environment;
+pub mod exit;
+pub mod failover;
+pub mod files;
+pub mod gateway;
 pub mod http;
+pub mod memory;
+pub mod provider;
+pub mod providers_file;
+pub mod registry;
+pub mod render;
 pub mod sse;
-pub mod files; pub mod yaml; pub mod registry; pub mod providers_file;
-#[cfg(test)] mod captures;
+pub mod yaml;
+
+#[cfg(test)]
+mod captures;

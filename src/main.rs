@@ -1,1 +1,22 @@
-fn main() {}
+//! Parse, run, exit.
+
+use mcpctl::{
+    cmd::{self, Io},
+    environment::Environment,
+};
+use std::io::{self, IsTerminal};
+
+fn main() {
+    let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+    let io = Io {
+        input_is_terminal: input.is_terminal(),
+        out_is_terminal: out.is_terminal(),
+        err_is_terminal: err.is_terminal(),
+        input: &mut input,
+        out: &mut out,
+        err: &mut err,
+    };
+    let exit = cmd::run(std::env::args_os(), Environment::of_process(), io);
+    // Not a return: that would wait for threads that still wait for a connection.
+    std::process::exit(exit.code().into());
+}

@@ -5,7 +5,7 @@
 
 mod entry;
 
-pub use entry::{Kind, Llamacpp, Managed, OpenAi, Provider, Vllm};
+pub use entry::{ApiKey, Kind, Llamacpp, Managed, OpenAi, Provider, Vllm};
 
 use crate::{
     files::{self, FileError},

@@ -102,8 +102,12 @@ impl Answer {
     }
 
     /// Called at `[DONE]`, or at the end of a body that is no stream: is it whole?
-    pub fn finished(self) -> Result<Self, Fault> {
-        if self.finish_reason.is_some() { Ok(self) } else { Err(Fault::Cut("the answer was ended without a finish_reason".into())) }
+    pub fn check_finished(&self) -> Result<(), Fault> {
+        if self.finish_reason.is_some() {
+            Ok(())
+        } else {
+            Err(Fault::Cut("the answer was ended without a finish_reason".into()))
+        }
     }
 }
 
@@ -120,7 +124,7 @@ mod tests {
         while let Some(event) = events.next_event().unwrap() {
             match answer.take_event(&event.data) {
                 Ok(Some(piece)) => text.push_str(&piece.content.unwrap_or_default()),
-                Ok(None) => return (text, answer.finished()),
+                Ok(None) => return (text, answer.check_finished().map(|()| answer)),
                 Err(fault) => return (text, Err(fault)),
             }
         }
@@ -172,7 +176,7 @@ mod tests {
         let mut answer = Answer::default();
         answer.take_event(r#"{"choices":[{"index":0,"delta":{"content":"Par"}}]}"#).unwrap();
         assert_eq!(answer.take_event("[DONE]"), Ok(None));
-        assert!(matches!(answer.finished(), Err(Fault::Cut(_))));
+        assert!(matches!(answer.check_finished(), Err(Fault::Cut(_))));
     }
 
     #[test]

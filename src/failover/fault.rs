@@ -167,6 +167,30 @@ impl CallFailure {
 }
 
 impl Fault {
+    /// One word for documents.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotAsked => "not_asked",
+            Self::Unreachable { how, .. } => match how {
+                Unreachable::Dns(_) => "dns",
+                Unreachable::Refused => "refused",
+                Unreachable::ConnectTimeout(_) => "connect_timeout",
+                Unreachable::Reset => "reset",
+                Unreachable::Network(_) => "network",
+            },
+            Self::NoContent(_) => "no_content",
+            Self::Status { .. } => "http",
+            Self::ErrorEvent { .. } => "error_event",
+            Self::Cut(_) => "cut",
+            Self::Idle(_) => "idle",
+            Self::Tls(_) => "tls",
+            Self::Unparsable(_) => "protocol",
+            Self::Deadline(_) => "deadline",
+            Self::OutputClosed | Self::Output(_) => "output",
+        }
+    }
+
     fn may_fail_over(&self) -> bool {
         match self {
             Self::NotAsked | Self::Unreachable { .. } | Self::NoContent(_) | Self::Cut(_) | Self::Idle(_) => true,

@@ -126,7 +126,6 @@ fn without_a_stand_in_nothing_is_probed() {
         NoStandIn::AskedById,
         NoStandIn::RouteCentral,
         NoStandIn::FileUnusable,
-        NoStandIn::NoBearer,
         NoStandIn::IsCentral("x".into()),
     ];
     for (fault, probed) in faults() {

@@ -1,0 +1,167 @@
+//! `apply` and `delete`: administration by documents.
+
+use super::{Failure, Run, Usage};
+use crate::{
+    exit::Exit,
+    failover::{CallFailure, Fault},
+    files,
+    gateway::Gateway,
+    yaml::{self, Problem},
+};
+use clap::Args;
+use mcp_api::{Document, SubjectKind, document::API_VERSION, paths};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The largest file of documents, in bytes.
+const SIZE_MAX: u64 = 8 << 20;
+
+/// Make or change what documents describe: LLMs, users, service accounts, groups, role bindings
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mcpctl apply -f team.yaml\n\nAll documents are read and checked before the first one \
+                        is sent. They are applied in their order; the first failure ends it.")]
+pub(super) struct ApplyArgs {
+    /// YAML or JSON files, each with one or more documents; "-" is stdin
+    #[arg(short, long, required = true, value_name = "FILE")]
+    file: Vec<PathBuf>,
+}
+
+/// Remove what documents describe, or one thing by kind and name
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mcpctl delete rbac data-team\n  mcpctl delete -f team.yaml")]
+pub(super) struct DeleteArgs {
+    /// YAML or JSON files; what they describe is removed, the last document first
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["kind", "name"])]
+    file: Vec<PathBuf>,
+    /// llm, rbac, user, serviceaccount or group
+    #[arg(required_unless_present = "file")]
+    kind: Option<String>,
+    /// Its name
+    #[arg(required_unless_present = "file")]
+    name: Option<String>,
+}
+
+pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit> {
+    let documents = read_all(run, &args.file)?;
+    let gateway = run.gateway()?;
+    for document in &documents {
+        let done = put(&gateway, document).map_err(Failure)?;
+        run.say(format_args!("{}/{} {done}", document.kind().to_lowercase(), document.name()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exit> {
+    let doomed: Vec<(String, String)> = match (&args.kind, &args.name) {
+        (Some(kind), Some(name)) => vec![(kind.to_lowercase(), name.clone())],
+        _ => {
+            let documents = read_all(run, &args.file)?;
+            documents.iter().rev().map(|d| (d.kind().to_lowercase(), d.name().to_owned())).collect()
+        }
+    };
+    let paths = doomed.iter().map(|(kind, name)| path_of(kind, name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let gateway = run.gateway()?;
+    for ((kind, name), path) in doomed.iter().zip(paths) {
+        gateway.delete(&path).map_err(Failure)?;
+        run.say(format_args!("{kind}/{name} deleted"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn path_of(kind: &str, name: &str) -> anyhow::Result<String> {
+    let wrong = |error: &dyn std::fmt::Display| Usage(format!("\"{}\": {error}", name.escape_debug()));
+    let subject = |kind| Ok(paths::subject(kind, &name.parse().map_err(|error| wrong(&error))?));
+    match kind {
+        "llm" => Ok(paths::llm(&name.parse().map_err(|error| wrong(&error))?)),
+        "rbac" => Ok(paths::rbac(&name.parse().map_err(|error| wrong(&error))?)),
+        "user" => subject(SubjectKind::User),
+        "serviceaccount" => subject(SubjectKind::ServiceAccount),
+        "group" => subject(SubjectKind::Group),
+        other => {
+            let kinds = ["llm", "rbac", "user", "serviceaccount", "group"];
+            let near = yaml::nearest(other, &kinds).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            Err(Usage(format!("unknown kind \"{other}\"{near}; there are: {}", kinds.join(", "))).into())
+        }
+    }
+}
+
+/// Changes it if it exists, makes it otherwise.
+fn put(gateway: &Gateway, document: &Document) -> Result<&'static str, CallFailure> {
+    match document {
+        Document::Llm(spec) => {
+            let key = mcp_api::LlmKey::Name(spec.name.clone());
+            change_or_make(gateway, &paths::llm(&key), paths::LLMS, spec)
+        }
+        Document::Rbac(rbac) => change_or_make(gateway, &paths::rbac(&rbac.name), paths::RBACS, rbac),
+        Document::User(_) | Document::ServiceAccount(_) | Document::Group(_) => {
+            let Some(subject) = document.subject() else { return Ok("unchanged") };
+            let one = paths::subject(subject.kind, &subject.name);
+            change_or_make(gateway, &one, paths::SUBJECTS, &subject)
+        }
+    }
+}
+
+fn change_or_make(
+    gateway: &Gateway,
+    one: &str,
+    all: &str,
+    body: &impl Serialize,
+) -> Result<&'static str, CallFailure> {
+    match gateway.send::<Value>(Method::PUT, one, body) {
+        Ok(_) => Ok("configured"),
+        Err(CallFailure { fault: Fault::Status { status: 404, .. }, .. }) => {
+            gateway.send::<Value>(Method::POST, all, body).map(|_| "created")
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// All documents of all files, checked before anything is sent.
+fn read_all(run: &mut Run<'_>, files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for path in files {
+        let text = if path == Path::new("-") {
+            run.read_input(SIZE_MAX)?
+        } else {
+            let bytes = files::read(path, SIZE_MAX).map_err(|error| Usage(error.to_string()))?;
+            String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())))?
+        };
+        let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+        for (line, part) in yaml::documents(&text) {
+            documents.push(document(part).map_err(|problem| Usage(shown(&problem, &name, line)))?);
+        }
+    }
+    if documents.is_empty() {
+        return Err(Usage("there is no document in what was given".into()).into());
+    }
+    Ok(documents)
+}
+
+/// Reads one document; `apiVersion` may be left out.
+fn document(text: &str) -> Result<Document, Problem> {
+    let (mut value, places) = yaml::from_str::<Value>(text)?;
+    let version = value.as_object_mut().and_then(|object| object.remove("apiVersion"));
+    if version.is_some_and(|version| version != API_VERSION) {
+        let problem = Problem::new(places.value("apiVersion"), "unknown apiVersion");
+        return Err(problem.with_label(format!("expected {API_VERSION}")));
+    }
+    serde_json::from_value(value).map_err(|error| named_place(&error.to_string(), &places))
+}
+
+/// serde has lost the position by now; a field that its message names is found again.
+fn named_place(message: &str, places: &yaml::Places) -> Problem {
+    let field = message.split('`').nth(1).unwrap_or_default();
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+        return yaml::unknown_key(places.key(field), field, &known);
+    }
+    Problem::new(places.key(field), message)
+}
+
+fn shown(problem: &Problem, name: &str, lines_before: usize) -> String {
+    let label = if problem.label.is_empty() { String::new() } else { format!(" ({})", problem.label) };
+    let (line, column) = (problem.place.line + lines_before, problem.place.column);
+    format!("{name}:{line}:{column}: {}{label}", problem.message)
+}

@@ -1,0 +1,93 @@
+//! `help` and `version`.
+
+use super::{Cli, Run, Usage};
+use crate::{
+    environment::VARIABLES,
+    exit::Exit,
+    render::{self, Format},
+};
+use clap::{Args, CommandFactory};
+use serde_json::json;
+use std::fmt::Write as _;
+
+/// Explain a command, or one of: exit-codes, environment, failover
+#[derive(Debug, Args)]
+pub(super) struct HelpArgs {
+    /// A command, or a topic
+    topic: Vec<String>,
+}
+
+pub(super) fn run(run: &mut Run<'_>, args: &HelpArgs) -> anyhow::Result<Exit> {
+    let words: Vec<&str> = args.topic.iter().map(String::as_str).collect();
+    let text = match &words[..] {
+        ["exit-codes"] => exit_codes(),
+        ["environment"] => environment(),
+        ["failover"] => FAILOVER.to_owned(),
+        path => command_help(path)?,
+    };
+    run.print(&text)?;
+    Ok(Exit::Ok)
+}
+
+pub(super) fn version(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+    let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
+    let version = env!("CARGO_PKG_VERSION");
+    match format {
+        Format::Json => {
+            let document = render::document("Version", json!({ "version": version }));
+            run.print(&render::document_text(&document, format))?;
+        }
+        _ => run.say(format_args!("mcpctl {version}"))?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn command_help(path: &[&str]) -> anyhow::Result<String> {
+    let mut command = Cli::command();
+    command.build();
+    let mut here = &mut command;
+    for word in path {
+        let known = here.find_subcommand(word).is_some();
+        if !known {
+            return Err(Usage(format!("no command or topic is called \"{word}\"; see mcpctl --help")).into());
+        }
+        here = here.find_subcommand_mut(word).ok_or_else(|| Usage("no such command".into()))?;
+    }
+    Ok(here.render_long_help().to_string())
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes are chosen by what the caller should do next:\n\n");
+    for exit in Exit::ALL.iter().filter(|exit| **exit != Exit::OutputClosed) {
+        let (name, meaning) = exit.meaning();
+        let _ = writeln!(text, "{:>4}  {name:<12} {meaning}", exit.code());
+    }
+    text += " 130  signal       interrupted (SIGINT); never becomes a failover\n";
+    text += " 141  signal       nobody reads standard output any more (SIGPIPE)\n";
+    text += " 143  signal       ended (SIGTERM)\n";
+    text
+}
+
+fn environment() -> String {
+    let mut text = String::from("Environment variables; a flag wins over a variable, a variable over the config:\n\n");
+    for (name, meaning) in VARIABLES {
+        let _ = writeln!(text, "  {name:<26} {meaning}");
+    }
+    text
+}
+
+const FAILOVER: &str = "\
+When does a local provider answer instead of the server?
+
+1. `mcpctl infer LLM` asks the server. Only if its inference path fails before the first piece of an answer
+   (no connection, 5xx, the upstream's own 429, silence) goes it on. A 401, 403, 404, any other 4xx, a limit of
+   yours, a wrong certificate, a redirect, or an answer that broke off in the middle ends it right there.
+2. The provider file must say `failoverFor: LLM`. See: mcpctl providers failovers
+3. The server is asked again, with your token: may this caller still run this LLM (HEAD /api/v1/llms/LLM)?
+   Only a clear yes counts. No, no answer in 3 seconds, or anything odd: the error of step 1 is reported, and
+   the provider gets not one byte.
+4. The provider answers, a note on stderr says so, and -o json says \"failover\": true.
+
+Try it without an outage: mcpctl infer LLM \"hi\" --route local. Check it: mcpctl providers failovers --probe.
+The gate is cooperative: whoever owns a machine can always call their own model by hand.
+";

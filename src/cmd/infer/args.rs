@@ -1,0 +1,227 @@
+//! What `infer` can be told, and the request that comes of it.
+
+use crate::{
+    chat::{ChatRequest, Limits, Message, RESERVED},
+    cmd::{Run, Usage},
+    files,
+};
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use mcp_api::LlmKey;
+use serde_json::{Map, Value};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+/// The largest prompt, with all its parts, in bytes.
+const PROMPT_MAX: u64 = 8 << 20;
+
+/// Ask an LLM; a local provider stands in if the server's inference path is down and the server permits it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mcpctl infer chat-prod \"Capital of France? One word.\"\n  \
+                        git diff --staged | mcpctl infer chat-prod \"Write a commit subject.\"\n  \
+                        mcpctl infer chat-prod -f issue.md \"Label: bug or feature?\" -o json\n\n\
+                        Exit codes: mcpctl help exit-codes. When does a failover happen: mcpctl help failover.")]
+pub(crate) struct InferArgs {
+    /// The LLM, by name or id
+    pub(crate) llm: String,
+    /// The question; "-" or nothing reads it from stdin. Piped input is added after it
+    pub(crate) prompt: Option<String>,
+    /// A system message
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Add the text of these files after the question
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) file: Vec<PathBuf>,
+    /// A conversation to go on with: a JSON or YAML list of messages
+    #[arg(long, value_name = "FILE")]
+    pub(crate) messages: Option<PathBuf>,
+    /// More fields of the request, such as top_p=0.9 or stop='["END"]'; values are JSON, else text
+    #[arg(long, value_name = "K=V")]
+    pub(crate) param: Vec<String>,
+    /// The most tokens that the answer may have
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<u32>,
+    /// How random the answer is
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f64>,
+    /// Wait for the whole answer, which must arrive within --first-token-timeout
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// Who may answer: auto fails over, central never does, local skips the server's inference (and still asks for permission)
+    #[arg(long, value_enum, default_value_t = Route::Auto, value_name = "ROUTE")]
+    pub(crate) route: Route,
+    /// Exit 8 unless the model says that it was done (finish_reason: stop)
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Say on stderr who answered, with how many tokens, in which time
+    #[arg(long)]
+    pub(crate) usage: bool,
+    /// What to do with the model's reasoning: auto shows it on stderr if that is a terminal
+    #[arg(long, value_enum, default_value_t = Reasoning::Auto, value_name = "WHEN")]
+    pub(crate) reasoning: Reasoning,
+    /// Show the request and who would be asked; send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Limit for DNS, TCP and TLS
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub(crate) connect_timeout: Duration,
+    /// Limit until the first content
+    #[arg(long, default_value = "120s", value_parser = duration, value_name = "TIME")]
+    pub(crate) first_token_timeout: Duration,
+    /// Limit between two pieces of the answer
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub(crate) idle_timeout: Duration,
+    /// Limit for everything, or none
+    #[arg(long, default_value = "none", value_parser = Total::from_str, value_name = "TIME")]
+    pub(crate) timeout: Total,
+}
+
+/// Who may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Route {
+    /// The server; if its inference path fails, a permitted provider.
+    Auto,
+    /// The server only.
+    Central,
+    /// A provider only; a drill that still needs permission.
+    Local,
+}
+
+/// What to do with reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reasoning {
+    /// On stderr, if that is a terminal.
+    Auto,
+    /// On stderr.
+    Show,
+    /// Nowhere.
+    Hide,
+}
+
+/// A limit for everything, or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Total(pub(crate) Option<Duration>);
+
+impl FromStr for Total {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { duration(text).map(|limit| Self(Some(limit))) }
+    }
+}
+
+/// `500ms`, `5s`, `2m`, or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "give a time such as 500ms, 5s or 2m".to_owned();
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
+        Err(_) => text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?.try_into().map_err(|_| wrong())?,
+    };
+    if parsed.is_zero() { Err(wrong()) } else { Ok(parsed) }
+}
+
+impl InferArgs {
+    /// The LLM, checked before anything is sent.
+    pub(crate) fn key(&self) -> anyhow::Result<LlmKey> {
+        self.llm.parse().map_err(|error| Usage(format!("\"{}\" is no LLM: {error}", self.llm.escape_debug())).into())
+    }
+
+    /// The limits, from now on.
+    pub(crate) fn limits(&self) -> Limits {
+        let total = self.timeout.0.map(|limit| (limit, Instant::now() + limit));
+        Limits { first_content: self.first_token_timeout, idle: self.idle_timeout, total }
+    }
+
+    /// How long the head of an answer may take.
+    pub(crate) fn head_limit(&self) -> Duration {
+        self.timeout.0.map_or(self.first_token_timeout, |total| total.min(self.first_token_timeout))
+    }
+
+    /// Puts the request together from flags, files and standard input.
+    pub(crate) fn request(&self, run: &mut Run<'_>) -> anyhow::Result<ChatRequest> {
+        let mut messages = Vec::new();
+        if let Some(system) = &self.system {
+            messages.push(Message::text("system", system));
+        }
+        if let Some(path) = &self.messages {
+            messages.extend(conversation(path)?);
+        }
+        let prompt = self.prompt(run)?;
+        if !prompt.is_empty() {
+            messages.push(Message::text("user", &prompt));
+        }
+        if !messages.iter().any(|message| message.role != "system") {
+            return Err(Usage("there is no question: give a PROMPT, pipe it in, or use --messages".into()).into());
+        }
+        Ok(ChatRequest { messages, params: self.params()?, stream: !self.no_stream })
+    }
+
+    /// The question, the files and what was piped in, with a blank line between.
+    fn prompt(&self, run: &mut Run<'_>) -> anyhow::Result<String> {
+        let mut parts = Vec::new();
+        let from_input = self.prompt.as_deref() == Some("-");
+        parts.extend(self.prompt.clone().filter(|_| !from_input));
+        for path in &self.file {
+            parts.push(text_file(path)?);
+        }
+        if from_input || !run.io.input_is_terminal {
+            parts.push(run.read_input(PROMPT_MAX)?);
+        }
+        let parts: Vec<&str> = parts.iter().map(|part| part.trim_end_matches('\n')).filter(|p| !p.is_empty()).collect();
+        let prompt = parts.join("\n\n");
+        if prompt.len() as u64 > PROMPT_MAX {
+            return Err(Usage(format!("the prompt is larger than {PROMPT_MAX} bytes")).into());
+        }
+        Ok(prompt)
+    }
+
+    fn params(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut params = Map::new();
+        for param in &self.param {
+            let (key, value) =
+                param.split_once('=').ok_or_else(|| Usage("--param takes KEY=VALUE, such as top_p=0.9".into()))?;
+            if RESERVED.contains(&key) || key.is_empty() {
+                return Err(Usage(format!("--param cannot set \"{key}\": mcpctl sets it")).into());
+            }
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            params.insert(key.to_owned(), value);
+        }
+        if let Some(max_tokens) = self.max_tokens {
+            params.insert("max_tokens".into(), max_tokens.into());
+        }
+        if let Some(temperature) = self.temperature {
+            params.insert("temperature".into(), temperature.into());
+        }
+        Ok(params)
+    }
+}
+
+fn text_file(path: &PathBuf) -> anyhow::Result<String> {
+    let bytes = files::read(path, PROMPT_MAX).map_err(|error| Usage(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())).into())
+}
+
+fn conversation(path: &PathBuf) -> anyhow::Result<Vec<Message>> {
+    let text = text_file(path)?;
+    serde_yaml::from_str(&text)
+        .map_err(|error| Usage(format!("{}: not a list of messages: {error}", path.display())))
+        .context("--messages")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, millis) in [("5s", 5000), ("500ms", 500), ("2m", 120_000), ("1.5", 1500), ("1m30s", 90_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for wrong in ["", "0", "0s", "-1s", "soon", "1e99", "NaN"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert!(Total::from_str("none").unwrap().0.is_none());
+    }
+}

@@ -1,0 +1,145 @@
+//! `llm`: what the server has, and whether one of them may be used.
+
+use super::{Failure, Run, Usage};
+use crate::{
+    config::Server,
+    exit::Exit,
+    failover::{Denial, Verdict, Why},
+    gateway::Gateway,
+    memory,
+    providers_file::ProvidersFile,
+    render::{self, Format, Listing, Row},
+};
+use clap::Subcommand;
+use mcp_api::{Llm, LlmKey};
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LlmCommand {
+    /// List the LLMs you may view, and who stands in for them
+    List,
+    /// Show LLMs in full, by name or id
+    Get {
+        /// Names or ids
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Ask whether you may use an LLM now: the question that comes before every failover
+    #[command(after_help = "Exit codes: 0 allowed, 5 denied, 4 not logged in, 9 no such LLM, 6 cannot tell.")]
+    Head {
+        /// Name or id
+        name: String,
+    },
+}
+
+pub(super) fn run(run: &mut Run<'_>, command: LlmCommand) -> anyhow::Result<Exit> {
+    match command {
+        LlmCommand::List => list(run),
+        LlmCommand::Get { names } => get(run, &names),
+        LlmCommand::Head { name } => head(run, &key(&name)?),
+    }
+}
+
+fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+    let llms = run.gateway()?.llms().map_err(Failure)?.items;
+    let providers = match run.providers() {
+        Ok(file) => file,
+        Err(error) => {
+            run.warn(format_args!("{error}; failover is off until it is mended"));
+            None
+        }
+    };
+    let rows = llms.iter().map(|llm| row(llm, providers.as_ref())).collect();
+    run.show(&Listing {
+        kind: "LlmList",
+        columns: &["NAME", "MODEL", "VERBS", "FAILOVER", "LOCAL PROVIDER"],
+        wide: &["ID", "TYPE", "URL", "ENABLED"],
+        rows,
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn row(llm: &Llm, providers: Option<&ProvidersFile>) -> Row {
+    let provider = providers.and_then(|file| file.registry.stand_in_for(&llm.name)).map(|p| p.name.clone());
+    let verbs: Vec<_> = llm.verbs.iter().map(|verb| verb.as_str()).collect();
+    let mut document = json!(llm);
+    document["localProvider"] = json!(provider);
+    Row {
+        name: llm.name.to_string(),
+        cells: vec![
+            llm.name.to_string(),
+            llm.model.clone(),
+            verbs.join(","),
+            llm.failover.to_string(),
+            provider.unwrap_or_default(),
+            llm.id.to_string(),
+            llm.kind.clone(),
+            llm.url.clone(),
+            if llm.enabled { "yes".into() } else { "no".into() },
+        ],
+        document,
+    }
+}
+
+fn get(run: &mut Run<'_>, names: &[String]) -> anyhow::Result<Exit> {
+    let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json, Format::Jsonl, Format::Name])?;
+    let keys = names.iter().map(|name| key(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let gateway = run.gateway()?;
+    let llms = keys.iter().map(|key| gateway.llm(key).map_err(Failure)).collect::<Result<Vec<_>, _>>()?;
+    if format == Format::Name {
+        for llm in &llms {
+            run.say(&llm.name)?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let documents: Vec<_> = llms.iter().map(|llm| render::document("Llm", json!(llm))).collect();
+    for (i, document) in documents.iter().enumerate() {
+        let separator = if i > 0 && format == Format::Yaml { "---\n" } else { "" };
+        run.print(&format!("{separator}{}", render::document_text(document, format)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn head(run: &mut Run<'_>, llm: &LlmKey) -> anyhow::Result<Exit> {
+    let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
+    let server = run.server()?;
+    let token = run.credential(&server)?.token;
+    let gateway = Gateway::for_calls(&server, token)?;
+    let verdict = probe(run, &gateway, &server, llm);
+    match format {
+        Format::Json => {
+            let content = json!({ "llm": llm.as_str(), "verdict": verdict.word(), "why": verdict.to_string() });
+            run.print(&render::document_text(&render::document("Verdict", content), format))?;
+        }
+        _ => run.say(&verdict)?,
+    }
+    Ok(exit(&verdict))
+}
+
+/// Asks for permission, and remembers whether this server sends its decisions.
+pub(super) fn probe(run: &mut Run<'_>, gateway: &Gateway, server: &Server, llm: &LlmKey) -> Verdict {
+    let origin = server.origin();
+    let probed = gateway.probe(llm, None, memory::decision_required(&run.env, &origin));
+    if probed.decision_sent
+        && let Err(error) = memory::decision_seen(&run.env, &origin)
+    {
+        run.detail(format_args!("cannot remember that this server sends its decisions: {error}"));
+    }
+    run.detail(format_args!("the probe took {} ms", probed.took.as_millis()));
+    probed.verdict
+}
+
+fn exit(verdict: &Verdict) -> Exit {
+    match verdict.outcome() {
+        Ok(()) => Exit::Ok,
+        Err(Why::Denied(Denial::Status(401))) => Exit::Login,
+        Err(Why::Denied(Denial::Status(404))) => Exit::Rejected,
+        Err(Why::Denied(_)) => Exit::Denied,
+        Err(Why::Unverified(_) | Why::Final | Why::NoStandIn(_)) => Exit::Unverified,
+    }
+}
+
+/// An LLM's name or id, checked before anything is sent.
+pub(super) fn key(text: &str) -> anyhow::Result<LlmKey> {
+    text.parse().map_err(|error| Usage(format!("\"{}\" is no LLM: {error}", text.escape_debug())).into())
+}

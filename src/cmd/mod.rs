@@ -1,0 +1,124 @@
+//! The command line: what can be said, and one match that says who does it.
+
+mod apply;
+mod auth;
+mod config;
+mod help;
+mod infer;
+mod llm;
+mod providers;
+mod run;
+mod token;
+
+pub use infer::InferFailure;
+pub use run::{Failure, Io, Run, Usage};
+
+use crate::{environment::Environment, exit::Exit, render::Format};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Ask language models through the central server mcpd. If its inference path is down, a local provider that is
+/// declared as failover answers instead, but only after the server has confirmed that you may still use the model.
+#[derive(Debug, Parser)]
+#[command(name = "mcpctl", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
+#[command(after_help = "Start with: mcpctl config set-context NAME --server URL, then mcpctl auth login --token-stdin.\n\
+                        More: mcpctl help exit-codes | environment | failover")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Use this context instead of the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Use this server instead of that of a context
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Read the token from this file (yours alone, chmod 600); a token itself is never a flag
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Use this provider file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub providers: Option<PathBuf>,
+    /// How the answer is shown
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// No notes and warnings on stderr; errors stay
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Also in a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Infer(infer::InferArgs),
+    /// Show the LLMs of the server
+    #[command(subcommand)]
+    Llm(llm::LlmCommand),
+    /// Show and check the local providers
+    #[command(subcommand)]
+    Providers(providers::ProvidersCommand),
+    Apply(apply::ApplyArgs),
+    Delete(apply::DeleteArgs),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Log in, log out, and see what you may do
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
+    /// Say which servers there are, and which one is meant
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Show the version of this program
+    Version,
+    Help(help::HelpArgs),
+}
+
+/// Runs one command line. `args` includes the name of the program.
+pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, io: Io<'_>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return run::show_usage(&error, io),
+    };
+    let mut run = Run::new(cli.global, env, io);
+    match dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(error) => run.show_error(&error),
+    }
+}
+
+fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Infer(args) => infer::run(run, &args),
+        Command::Llm(command) => llm::run(run, command),
+        Command::Providers(command) => providers::run(run, &command),
+        Command::Apply(args) => apply::apply(run, &args),
+        Command::Delete(args) => apply::delete(run, &args),
+        Command::Token(command) => token::run(run, command),
+        Command::Auth(command) => auth::run(run, command),
+        Command::Config(command) => config::run(run, command),
+        Command::Version => help::version(run),
+        Command::Help(args) => help::run(run, &args),
+    }
+}

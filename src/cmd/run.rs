@@ -1,0 +1,281 @@
+//! One run: its flags, its environment and its three streams. Nobody else prints.
+
+use super::{Color, Global, InferFailure};
+use crate::{
+    config::{Config, Server},
+    credential::{self, Credential},
+    environment::Environment,
+    exit::Exit,
+    failover::{CallFailure, Fault},
+    gateway::Gateway,
+    providers_file::{ProvidersError, ProvidersFile},
+    render::{self, Format, Listing, escape_lines},
+};
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+
+/// The three streams, and which of them are terminals.
+pub struct Io<'a> {
+    /// Standard input.
+    pub input: &'a mut dyn Read,
+    /// Standard output: the answer and nothing else.
+    pub out: &'a mut dyn Write,
+    /// Standard error: for people.
+    pub err: &'a mut dyn Write,
+    /// Standard input is a terminal.
+    pub input_is_terminal: bool,
+    /// Standard output is a terminal.
+    pub out_is_terminal: bool,
+    /// Standard error is a terminal.
+    pub err_is_terminal: bool,
+}
+
+/// One run of the program.
+pub struct Run<'a> {
+    /// Flags that every command takes.
+    pub global: Global,
+    /// The environment.
+    pub env: Environment,
+    /// The streams.
+    pub io: Io<'a>,
+}
+
+/// The command line is not what the command takes. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// A call of the server failed, and the command has nothing to add.
+#[derive(Debug)]
+pub struct Failure(pub CallFailure);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.told_of("the server").fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<CallFailure> for Failure {
+    fn from(failure: CallFailure) -> Self {
+        Self(failure)
+    }
+}
+
+/// Shows what clap has to say: help on stdout, errors on stderr.
+pub(super) fn show_usage(error: &clap::Error, io: Io<'_>) -> Exit {
+    let (stream, exit) = if error.use_stderr() { (io.err, Exit::Usage) } else { (io.out, Exit::Ok) };
+    match write!(stream, "{}", error.render()) {
+        Err(broken) if broken.kind() == io::ErrorKind::BrokenPipe => Exit::OutputClosed,
+        Err(_) | Ok(()) => exit,
+    }
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(global: Global, env: Environment, io: Io<'a>) -> Self {
+        Self { global, env, io }
+    }
+
+    /// The format that was asked for, if the command has it.
+    pub fn format(&self, default: Format, takes: &[Format]) -> anyhow::Result<Format> {
+        let name = |format: Format| format.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
+        if let Some(format) = self.global.output {
+            let known = takes.contains(&format);
+            let all: Vec<_> = takes.iter().map(|format| name(*format)).collect();
+            let wrong = || Usage(format!("this command has no -o {}; it has: {}", name(format), all.join(", ")));
+            return if known { Ok(format) } else { Err(wrong().into()) };
+        }
+        match self.env.var("MCPCTL_OUTPUT").map(|word| Format::from_str(word, true)) {
+            Some(Err(_)) => Err(Usage("MCPCTL_OUTPUT is no format that mcpctl knows".into()).into()),
+            Some(Ok(format)) if takes.contains(&format) => Ok(format),
+            Some(Ok(_)) | None => Ok(default),
+        }
+    }
+
+    /// Shows a list in the format that was asked for.
+    pub fn show(&mut self, listing: &Listing) -> anyhow::Result<()> {
+        use Format::{Csv, Json, Jsonl, Name, Table, Wide, Yaml};
+        let format = self.format(Table, &[Table, Wide, Json, Yaml, Jsonl, Name, Csv])?;
+        self.print(&listing.text(format))
+    }
+
+    /// Prints a part of the answer.
+    pub fn print(&mut self, text: &str) -> anyhow::Result<()> {
+        Ok(self.io.out.write_all(text.as_bytes())?)
+    }
+
+    /// Prints a line of the answer.
+    pub fn say(&mut self, line: impl fmt::Display) -> anyhow::Result<()> {
+        Ok(writeln!(self.io.out, "{line}")?)
+    }
+
+    /// Tells people something that they need not act on.
+    pub fn note(&mut self, text: impl fmt::Display) {
+        if !self.global.quiet {
+            self.tell("note", text);
+        }
+    }
+
+    /// Tells people something that they should act on.
+    pub fn warn(&mut self, text: impl fmt::Display) {
+        if !self.global.quiet {
+            self.tell("warning", text);
+        }
+    }
+
+    /// Tells something only to those who asked for more.
+    pub fn detail(&mut self, text: impl fmt::Display) {
+        if self.global.verbose > 0 {
+            self.tell("debug", text);
+        }
+    }
+
+    /// A closed stderr is no reason to stop.
+    fn tell(&mut self, what: &str, text: impl fmt::Display) {
+        let line = format!("{what}: {}", escape_lines(&text.to_string()));
+        let _ = writeln!(self.io.err, "{}", self.painted(what, &line));
+    }
+
+    fn painted(&self, what: &str, line: &str) -> String {
+        let colour = match what {
+            "error" => "31",
+            "warning" => "33",
+            _ => "2",
+        };
+        match line.strip_prefix(what) {
+            Some(rest) if self.colours() => format!("\x1b[{colour}m{what}\x1b[0m{rest}"),
+            Some(_) | None => line.to_owned(),
+        }
+    }
+
+    fn colours(&self) -> bool {
+        match self.global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto if self.env.var("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
+            Color::Auto => {
+                let dumb = self.env.var("TERM") == Some("dumb");
+                self.io.err_is_terminal && !dumb && self.env.var("NO_COLOR").is_none()
+            }
+        }
+    }
+
+    /// Everything that was printed is out.
+    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.io.out.flush()?)
+    }
+
+    /// Shows an error to people, and as a document where documents were asked for.
+    pub(super) fn show_error(&mut self, error: &anyhow::Error) -> Exit {
+        let exit = Exit::of(error);
+        if exit == Exit::OutputClosed {
+            return exit;
+        }
+        let message = message(error);
+        if let Some(snippet) = error.downcast_ref::<ProvidersError>().and_then(ProvidersError::rendered) {
+            let _ = writeln!(self.io.err, "{}", escape_lines(&snippet));
+        } else {
+            self.tell("error", &message);
+        }
+        let hints = hints(error);
+        for line in &hints {
+            let _ = writeln!(self.io.err, "  {}", escape_lines(line));
+        }
+        if matches!(self.format(Format::Text, Format::value_variants()), Ok(Format::Json | Format::Jsonl)) {
+            let document = error_document(error, exit, &message, &hints);
+            if writeln!(self.io.out, "{document}").and_then(|()| self.io.out.flush()).is_err() {
+                return Exit::OutputClosed;
+            }
+        }
+        exit
+    }
+
+    /// The config file and its path.
+    pub fn config(&self) -> anyhow::Result<(Config, PathBuf)> {
+        let path = Config::path(&self.env)?;
+        Ok((Config::load(&path)?, path))
+    }
+
+    /// The server that is meant.
+    pub fn server(&self) -> anyhow::Result<Server> {
+        let (config, _) = self.config()?;
+        Ok(config.server(&self.env, self.global.server.as_deref(), self.global.context.as_deref())?)
+    }
+
+    /// The token for a server.
+    pub fn credential(&self, server: &Server) -> anyhow::Result<Credential> {
+        Ok(credential::find(&self.env, self.global.token_file.as_deref(), &server.origin())?)
+    }
+
+    /// A client of the server that is meant.
+    pub fn gateway(&self) -> anyhow::Result<Gateway> {
+        let server = self.server()?;
+        Ok(Gateway::for_calls(&server, self.credential(&server)?.token)?)
+    }
+
+    /// The provider file; none if none was named and the default one does not exist.
+    pub fn providers(&self) -> Result<Option<ProvidersFile>, ProvidersError> {
+        use crate::files::FileError;
+        let named = self.global.providers.clone().or_else(|| self.env.var("MCPCTL_PROVIDERS").map(PathBuf::from));
+        let is_named = named.is_some();
+        let default = || self.env.config_folder().map(|folder| folder.join("providers.yaml"));
+        let Some(path) = named.or_else(default) else { return Ok(None) };
+        match ProvidersFile::load(&path, self.env.home().as_deref()) {
+            Ok(file) => Ok(Some(file)),
+            Err(ProvidersError::File(FileError::Missing(_))) if !is_named => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All of standard input, as text of at most `limit` bytes.
+    pub fn read_input(&mut self, limit: u64) -> anyhow::Result<String> {
+        let mut bytes = Vec::new();
+        (&mut self.io.input).take(limit + 1).read_to_end(&mut bytes).context("standard input")?;
+        if bytes.len() as u64 > limit {
+            return Err(Usage(format!("standard input is larger than {limit} bytes")).into());
+        }
+        String::from_utf8(bytes).map_err(|_| Usage("standard input is not UTF-8 text".into()).into())
+    }
+}
+
+/// The whole chain in one line, without saying anything twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &text;
+        }
+    }
+    line
+}
+
+/// What to do next.
+fn hints(error: &anyhow::Error) -> Vec<String> {
+    if let Some(failure) = error.downcast_ref::<InferFailure>() {
+        return failure.hints();
+    }
+    let Some(Failure(failure)) = error.downcast_ref() else { return Vec::new() };
+    match &failure.fault {
+        Fault::Status { status: 401, .. } => vec!["tip: mcpctl auth login --token-stdin".into()],
+        Fault::Status { status: 403, .. } => vec!["tip: mcpctl auth can-i VERB llm/NAME".into()],
+        Fault::Unreachable { .. } => vec!["tip: mcpctl auth status".into()],
+        _ => Vec::new(),
+    }
+}
+
+fn error_document(error: &anyhow::Error, exit: Exit, message: &str, hints: &[String]) -> Value {
+    let mut content = json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message, "details": hints });
+    if let (Some(failure), Some(content)) = (error.downcast_ref::<InferFailure>(), content.as_object_mut()) {
+        content.extend(failure.document());
+    }
+    render::document("Error", content)
+}

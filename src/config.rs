@@ -1,0 +1,231 @@
+//! Contexts: which server is meant. No secret is in this file.
+
+use crate::{
+    environment::Environment,
+    files::{self, FileError},
+    http, yaml,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+use url::Url;
+
+const SIZE_MAX: u64 = 1 << 20;
+
+/// The config file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// The context that is used when none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_context: Option<String>,
+    /// All contexts.
+    #[serde(default)]
+    pub contexts: Vec<Context>,
+}
+
+/// One server, by a name of the user's choice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Context {
+    /// Its name.
+    pub name: String,
+    /// The server's URL.
+    pub server: String,
+    /// More certificate authorities to trust, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Plain HTTP to another machine is accepted: the token and all prompts can be read on the way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_http: bool,
+}
+
+/// Why no server is known, or the config cannot be used. Each text says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What the file says is wrong.
+    #[error("{}:{problem}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        problem: yaml::Problem,
+    },
+    /// Neither `HOME` nor `XDG_CONFIG_HOME` is set.
+    #[error("there is no config folder: set HOME, XDG_CONFIG_HOME or MCPCTL_CONFIG")]
+    NoFolder,
+    /// No flag, no variable, no context.
+    #[error("no server is configured: mcpctl config set-context NAME --server URL (or set MCPCTL_SERVER)")]
+    NoServer,
+    /// There is no context of that name.
+    #[error("no context is named \"{name}\"{}", near.as_ref().map_or(String::new(), |n| format!(" (did you mean \"{n}\"?)")))]
+    NoContext {
+        /// The name that was asked for.
+        name: String,
+        /// The nearest that exists.
+        near: Option<String>,
+    },
+    /// The URL of the server is not one.
+    #[error("the server \"{0}\" must be https://HOST[:PORT], or http:// for this machine, with nothing after it")]
+    Server(String),
+    /// The token would be readable on the way.
+    #[error(
+        "plain http to {0} would show the token and all prompts to everybody on the way: use https (or set insecureHttp: true in the context)"
+    )]
+    PlainHttp(String),
+}
+
+/// Where the server is, after flags, environment and contexts have been looked at.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its origin: scheme, host and port; the path is `/`.
+    pub url: Url,
+    /// The context it comes from; none if it was given by flag or variable.
+    pub context: Option<String>,
+    /// More certificate authorities to trust.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// `https://mcpd.example.com`, with the port where it is not the usual one.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin())
+    }
+}
+
+/// Checks the URL of a server.
+pub fn parse_server(text: &str, insecure_http: bool) -> Result<Url, ConfigError> {
+    let wrong = || ConfigError::Server(text.to_owned());
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !bare || !url.username().is_empty() || url.password().is_some() || url.host_str().is_none() {
+        // A password in it must not be repeated.
+        let shown = if text.contains('@') { "(not shown)" } else { text };
+        return Err(ConfigError::Server(shown.to_owned()));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if http::is_loopback(&url) || insecure_http => Ok(url),
+        "http" => Err(ConfigError::PlainHttp(http::target(&url))),
+        _ => Err(wrong()),
+    }
+}
+
+impl Config {
+    /// Where the file is, whether or not it exists.
+    pub fn path(env: &Environment) -> Result<PathBuf, ConfigError> {
+        let default = || env.config_folder().map(|folder| folder.join("config.yaml"));
+        env.var("MCPCTL_CONFIG").map(PathBuf::from).or_else(default).ok_or(ConfigError::NoFolder)
+    }
+
+    /// Reads the file; an absent one is empty.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = match files::read(path, SIZE_MAX) {
+            Ok(bytes) => bytes,
+            Err(FileError::Missing(_)) => return Ok(Self::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let parsed = yaml::from_str(&text).map(|(config, _)| config);
+        parsed.map_err(|problem| ConfigError::Content { path: path.into(), problem })
+    }
+
+    /// Writes the file, whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), ConfigError> {
+        let text = serde_yaml::to_string(self).unwrap_or_default();
+        Ok(files::write_private(path, text.as_bytes())?)
+    }
+
+    /// The context of this name.
+    pub fn context(&self, name: &str) -> Result<&Context, ConfigError> {
+        self.contexts.iter().find(|context| context.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.contexts.iter().map(|context| context.name.as_str()).collect();
+            let near = yaml::nearest(name, &names).map(str::to_owned);
+            ConfigError::NoContext { name: name.to_owned(), near }
+        })
+    }
+
+    /// Adds or changes a context. The first one becomes the current one.
+    pub fn put(&mut self, context: Context) -> Result<(), ConfigError> {
+        parse_server(&context.server, context.insecure_http)?;
+        self.current_context.get_or_insert_with(|| context.name.clone());
+        match self.contexts.iter_mut().find(|known| known.name == context.name) {
+            Some(known) => *known = context,
+            None => self.contexts.push(context),
+        }
+        Ok(())
+    }
+
+    /// The server that is meant: by flag, else by variable, else by context.
+    pub fn server(
+        &self,
+        env: &Environment,
+        server: Option<&str>,
+        context: Option<&str>,
+    ) -> Result<Server, ConfigError> {
+        // A flag of either kind wins over a variable of either kind.
+        let from_env = if context.is_none() { env.var("MCPCTL_SERVER") } else { None };
+        if let Some(text) = server.or(from_env) {
+            return Ok(Server { url: parse_server(text, false)?, context: None, ca_file: None });
+        }
+        let name = context.or_else(|| env.var("MCPCTL_CONTEXT")).or(self.current_context.as_deref());
+        let context = self.context(name.ok_or(ConfigError::NoServer)?)?;
+        Ok(Server {
+            url: parse_server(&context.server, context.insecure_http)?,
+            context: Some(context.name.clone()),
+            ca_file: context.ca_file.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p08_plain_http_goes_to_this_machine_only() {
+        assert!(matches!(parse_server("http://mcpd.example.com", false), Err(ConfigError::PlainHttp(_))));
+        for fine in ["http://127.0.0.1:3100", "http://localhost:1", "http://[::1]:1", "https://mcpd.example.com"] {
+            assert!(parse_server(fine, false).is_ok(), "{fine}");
+        }
+        assert!(parse_server("http://mcpd.example.com", true).is_ok());
+        for wrong in ["mcpd.example.com", "ftp://x", "https://x/api", "https://x?token=1", "https://u:canary@x", ""] {
+            let error = parse_server(wrong, true).unwrap_err().to_string();
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_variables_over_the_current_context() {
+        let mut config = Config::default();
+        for name in ["a", "b", "c"] {
+            let server = format!("https://{name}.example");
+            config.put(Context { name: name.into(), server, ca_file: None, insecure_http: false }).unwrap();
+        }
+        let origin = |env: &Environment, server, context| config.server(env, server, context).unwrap().origin();
+        let (none, some) = (Environment::default(), Environment::from([("MCPCTL_CONTEXT", "b")]));
+        let all = Environment::from([("MCPCTL_CONTEXT", "b"), ("MCPCTL_SERVER", "https://e.example")]);
+        assert_eq!(origin(&none, None, None), "https://a.example");
+        assert_eq!(origin(&some, None, None), "https://b.example");
+        assert_eq!(origin(&all, None, None), "https://e.example");
+        assert_eq!(origin(&all, None, Some("c")), "https://c.example");
+        assert_eq!(origin(&all, Some("https://f.example"), Some("c")), "https://f.example");
+        let error = config.server(&none, None, Some("aa")).unwrap_err().to_string();
+        assert_eq!(error, "no context is named \"aa\" (did you mean \"a\"?)");
+    }
+}

@@ -1,0 +1,157 @@
+//! The caller's token: where it comes from, and where a stored one may go.
+//!
+//! A token is never the value of a flag. A stored one is kept under the origin of its server and is read for no
+//! other, so that a changed URL cannot carry it elsewhere.
+
+use crate::{
+    environment::Environment,
+    files::{self, FileError},
+};
+use mcp_api::Secret;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// The largest token, in bytes.
+const SIZE_MAX: u64 = 8 << 10;
+
+/// A token, and where it was found.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The token.
+    pub token: Secret,
+    /// Where it was found.
+    pub source: Source,
+}
+
+/// Where a token was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `MCPCTL_TOKEN`.
+    Environment,
+    /// A file that was named by flag or variable.
+    File(PathBuf),
+    /// The file that `auth login` wrote.
+    Stored(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Environment => "environment",
+            Self::File(_) => "named file",
+            Self::Stored(_) => "file (0600)",
+        })
+    }
+}
+
+/// Why there is no token that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// There is none for this server.
+    #[error("not logged in to {0}: mcpctl auth login --token-stdin (or set MCPCTL_TOKEN)")]
+    Missing(String),
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What was found cannot be a token.
+    #[error("{0} must hold one line, the token, without spaces or control characters")]
+    Malformed(String),
+    /// Neither `HOME` nor `XDG_CONFIG_HOME` is set.
+    #[error("there is no folder for the token: set HOME or XDG_CONFIG_HOME")]
+    NoFolder,
+}
+
+/// The token for a server: from the file that is named, else from the environment, else the stored one.
+pub fn find(env: &Environment, named: Option<&Path>, origin: &str) -> Result<Credential, CredentialError> {
+    if let Some(path) = named {
+        return from_file(path, Source::File(path.into()));
+    }
+    if let Some(token) = env.var("MCPCTL_TOKEN") {
+        return Ok(Credential { token: parse(token, "MCPCTL_TOKEN")?, source: Source::Environment });
+    }
+    if let Some(path) = env.var("MCPCTL_TOKEN_FILE").map(PathBuf::from) {
+        return from_file(&path.clone(), Source::File(path));
+    }
+    let missing = || CredentialError::Missing(origin.to_owned());
+    let path = stored(env, origin).ok_or_else(missing)?;
+    match from_file(&path, Source::Stored(path.clone())) {
+        Err(CredentialError::File(FileError::Missing(_))) => Err(missing()),
+        other => other,
+    }
+}
+
+/// Keeps a token for one server.
+pub fn store(env: &Environment, origin: &str, token: &Secret) -> Result<PathBuf, CredentialError> {
+    let path = stored(env, origin).ok_or(CredentialError::NoFolder)?;
+    files::write_private(&path, format!("{}\n", token.expose()).as_bytes())?;
+    Ok(path)
+}
+
+/// Forgets the stored token of a server. False if there was none.
+pub fn forget(env: &Environment, origin: &str) -> Result<bool, CredentialError> {
+    let path = stored(env, origin).ok_or(CredentialError::NoFolder)?;
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::Write { path, error }.into()),
+    }
+}
+
+/// Reads a token from a file as it is, or from a stream that was read already; `what` names it in errors.
+pub fn parse(text: &str, what: &str) -> Result<Secret, CredentialError> {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let fits = !line.is_empty() && line.len() as u64 <= SIZE_MAX && line.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(Secret::new(line)) } else { Err(CredentialError::Malformed(what.to_owned())) }
+}
+
+/// Reads a token from a file of one's own.
+pub fn read_file(path: &Path) -> Result<Secret, CredentialError> {
+    let bytes = files::read_secret(path, SIZE_MAX)?;
+    let what = path.display().to_string();
+    let text = std::str::from_utf8(&bytes).map_err(|_| CredentialError::Malformed(what.clone()))?;
+    parse(text, &what)
+}
+
+fn from_file(path: &Path, source: Source) -> Result<Credential, CredentialError> {
+    Ok(Credential { token: read_file(path)?, source })
+}
+
+/// `credentials/https_mcpd.example.com_443`: only letters, digits, `.`, `-` and `_` come out of an origin.
+fn stored(env: &Environment, origin: &str) -> Option<PathBuf> {
+    Some(env.config_folder()?.join("credentials").join(file_name(origin)))
+}
+
+/// An origin as the name of a file.
+#[must_use]
+pub fn file_name(origin: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    origin.replacen("://", "_", 1).chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k05_only_one_clean_line_is_a_token() {
+        assert_eq!(parse("mcpd_a_b\n", "x").unwrap().expose(), "mcpd_a_b");
+        for wrong in ["", "\n", "a\r\n", "a\nb\n", "a b", "a\0", "a\n\n", " a", "ä"] {
+            assert!(parse(wrong, "x").is_err(), "{wrong:?}");
+        }
+        assert!(parse(&"a".repeat(9000), "x").is_err());
+    }
+
+    #[test]
+    fn a_stored_token_is_found_for_its_own_origin_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
+        store(&env, "https://a.example", &Secret::new("t1")).unwrap();
+        assert_eq!(find(&env, None, "https://a.example").unwrap().token.expose(), "t1");
+        for other in ["https://b.example", "http://a.example", "https://a.example:444"] {
+            assert!(matches!(find(&env, None, other), Err(CredentialError::Missing(_))), "{other}");
+        }
+        assert!(forget(&env, "https://a.example").unwrap() && !forget(&env, "https://a.example").unwrap());
+    }
+}

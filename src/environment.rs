@@ -1,0 +1,69 @@
+//! The environment variables and folders of this run, read once.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Environment variables, as they were at the start. An empty one counts as absent.
+#[derive(Clone, Default)]
+pub struct Environment {
+    vars: BTreeMap<String, String>,
+}
+
+/// Every variable that this program reads, with its meaning: what `mcpctl help environment` shows.
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("MCPCTL_SERVER", "URL of the server, instead of that of the context"),
+    ("MCPCTL_CONTEXT", "name of the context to use, instead of the current one"),
+    ("MCPCTL_TOKEN", "token; sent to the server that is used, whichever it is"),
+    ("MCPCTL_TOKEN_FILE", "file that holds the token: yours alone (chmod 600), one line"),
+    ("MCPCTL_PROVIDERS", "path of the provider file"),
+    ("MCPCTL_CONFIG", "path of the config file"),
+    ("MCPCTL_OUTPUT", "default of -o"),
+    ("XDG_CONFIG_HOME", "folder of mcpctl/config.yaml, mcpctl/providers.yaml and stored tokens; ~/.config if absent"),
+    ("XDG_STATE_HOME", "folder of mcpctl's records; ~/.local/state if absent"),
+    ("HTTPS_PROXY, NO_PROXY", "proxy for the server; never used for this machine"),
+    ("NO_COLOR, CLICOLOR_FORCE", "no colours; colours also in a pipe"),
+];
+
+impl Environment {
+    /// That of this process. Variables that are not UTF-8 are left out: none of ours can be.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let vars = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self { vars: vars.collect() }
+    }
+
+    /// The value of a variable, unless it is empty.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The home folder.
+    #[must_use]
+    pub fn home(&self) -> Option<PathBuf> {
+        self.var("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// `$XDG_CONFIG_HOME/mcpctl`.
+    #[must_use]
+    pub fn config_folder(&self) -> Option<PathBuf> {
+        self.folder("XDG_CONFIG_HOME", ".config")
+    }
+
+    /// `$XDG_STATE_HOME/mcpctl`.
+    #[must_use]
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        self.folder("XDG_STATE_HOME", ".local/state")
+    }
+
+    /// The XDG specification has relative values ignored.
+    fn folder(&self, variable: &str, default: &str) -> Option<PathBuf> {
+        let given = self.var(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        given.or_else(|| self.home().map(|home| home.join(default))).map(|base| base.join("mcpctl"))
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(vars: [(&str, &str); N]) -> Self {
+        Self { vars: vars.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect() }
+    }
+}

@@ -1,0 +1,40 @@
+//! What is remembered of a server between two runs: that it sends `Mcpd-Decision`.
+//!
+//! A bare 200 of a server that never sent the header counts as a yes, for the sake of older servers. One that has
+//! sent it must go on doing so: whoever answers without it is somebody else.
+
+use crate::{credential, environment::Environment, files};
+use std::path::PathBuf;
+
+/// Says whether the server at `origin` is known to send the header. If that cannot be found out, it is.
+#[must_use]
+pub fn decision_required(env: &Environment, origin: &str) -> bool {
+    // Without a folder nothing can have been remembered.
+    record(env, origin).is_some_and(|path| path.try_exists().unwrap_or(true))
+}
+
+/// Remembers that the server at `origin` sends the header.
+pub fn decision_seen(env: &Environment, origin: &str) -> Result<(), files::FileError> {
+    match record(env, origin) {
+        Some(path) if !path.exists() => files::write_private(&path, b""),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn record(env: &Environment, origin: &str) -> Option<PathBuf> {
+    Some(env.state_folder()?.join("v1").join("decision-seen").join(credential::file_name(origin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_once_is_required_ever_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Environment::from([("XDG_STATE_HOME", folder.path().to_str().unwrap())]);
+        assert!(!decision_required(&env, "https://a.example"));
+        decision_seen(&env, "https://a.example").unwrap();
+        assert!(decision_required(&env, "https://a.example") && !decision_required(&env, "https://b.example"));
+    }
+}
