@@ -258,7 +258,9 @@ fn remote_error(head: &HeaderMap) -> RemoteError {
         origin: text(headers::ERROR_ORIGIN).and_then(|word| Origin::from_word(&word)),
         code: text(headers::ERROR_CODE),
         message: None,
-        retry_after: text(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok()).map(|s: u64| s.min(RETRY_AFTER_MAX)),
+        retry_after: text(RETRY_AFTER.as_str())
+            .and_then(|text| text.parse().ok())
+            .map(|s: u64| s.min(RETRY_AFTER_MAX)),
         location: text(LOCATION.as_str()),
     }
 }

@@ -71,7 +71,9 @@ pub enum ConfigError {
         near: Option<String>,
     },
     /// The URL of the server is not one.
-    #[error("the server \"{0}\" must be https://HOST[:PORT], or http:// for this machine, with nothing after it")]
+    #[error(
+        "the server \"{0}\" must be https://HOST[:PORT], or http:// for this machine, with nothing after it"
+    )]
     Server(String),
     /// The token would be readable on the way.
     #[error(
@@ -200,11 +202,15 @@ mod tests {
     #[test]
     fn p08_plain_http_goes_to_this_machine_only() {
         assert!(matches!(parse_server("http://mcpd.example.com", false), Err(ConfigError::PlainHttp(_))));
-        for fine in ["http://127.0.0.1:3100", "http://localhost:1", "http://[::1]:1", "https://mcpd.example.com"] {
+        for fine in
+            ["http://127.0.0.1:3100", "http://localhost:1", "http://[::1]:1", "https://mcpd.example.com"]
+        {
             assert!(parse_server(fine, false).is_ok(), "{fine}");
         }
         assert!(parse_server("http://mcpd.example.com", true).is_ok());
-        for wrong in ["mcpd.example.com", "ftp://x", "https://x/api", "https://x?token=1", "https://u:canary@x", ""] {
+        for wrong in
+            ["mcpd.example.com", "ftp://x", "https://x/api", "https://x?token=1", "https://u:canary@x", ""]
+        {
             let error = parse_server(wrong, true).unwrap_err().to_string();
             assert!(!error.contains("canary"), "{error}");
         }
@@ -217,7 +223,8 @@ mod tests {
             let server = format!("https://{name}.example");
             config.put(Context { name: name.into(), server, ca_file: None, insecure_http: false }).unwrap();
         }
-        let origin = |env: &Environment, server, context| config.server(env, server, context).unwrap().origin();
+        let origin =
+            |env: &Environment, server, context| config.server(env, server, context).unwrap().origin();
         let (none, some) = (Environment::default(), Environment::from([("MCPCTL_CONTEXT", "b")]));
         let all = Environment::from([("MCPCTL_CONTEXT", "b"), ("MCPCTL_SERVER", "https://e.example")]);
         assert_eq!(origin(&none, None, None), "https://a.example");

@@ -102,7 +102,8 @@ pub fn forget(env: &Environment, origin: &str) -> Result<bool, CredentialError> 
 /// Reads a token from a file as it is, or from a stream that was read already; `what` names it in errors.
 pub fn parse(text: &str, what: &str) -> Result<Secret, CredentialError> {
     let line = text.strip_suffix('\n').unwrap_or(text);
-    let fits = !line.is_empty() && line.len() as u64 <= SIZE_MAX && line.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits =
+        !line.is_empty() && line.len() as u64 <= SIZE_MAX && line.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(Secret::new(line)) } else { Err(CredentialError::Malformed(what.to_owned())) }
 }
 

@@ -17,7 +17,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("MCPCTL_PROVIDERS", "path of the provider file"),
     ("MCPCTL_CONFIG", "path of the config file"),
     ("MCPCTL_OUTPUT", "default of -o"),
-    ("XDG_CONFIG_HOME", "folder of mcpctl/config.yaml, mcpctl/providers.yaml and stored tokens; ~/.config if absent"),
+    (
+        "XDG_CONFIG_HOME",
+        "folder of mcpctl/config.yaml, mcpctl/providers.yaml and stored tokens; ~/.config if absent",
+    ),
     ("XDG_STATE_HOME", "folder of mcpctl's records; ~/.local/state if absent"),
     ("HTTPS_PROXY, NO_PROXY", "proxy for the server; never used for this machine"),
     ("NO_COLOR, CLICOLOR_FORCE", "no colours; colours also in a pipe"),
@@ -27,7 +30,8 @@ impl Environment {
     /// That of this process. Variables that are not UTF-8 are left out: none of ours can be.
     #[must_use]
     pub fn of_process() -> Self {
-        let vars = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let vars =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self { vars: vars.collect() }
     }
 

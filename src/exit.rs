@@ -80,9 +80,15 @@ impl Exit {
             Self::No => ("no", "the check worked and the answer is no (not ready, not allowed)"),
             Self::Login => ("login", "no credential, or the server rejects it (401): log in"),
             Self::Denied => ("denied", "the server said no; nothing local was tried: ask for the right"),
-            Self::Unverified => ("unverified", "permission could not be checked, so it failed closed: try again"),
-            Self::Unavailable => ("unavailable", "permitted, but nothing could answer: try again, or declare a provider"),
-            Self::Incomplete => ("incomplete", "output began and was cut: do not use it, run the command again"),
+            Self::Unverified => {
+                ("unverified", "permission could not be checked, so it failed closed: try again")
+            }
+            Self::Unavailable => {
+                ("unavailable", "permitted, but nothing could answer: try again, or declare a provider")
+            }
+            Self::Incomplete => {
+                ("incomplete", "output began and was cut: do not use it, run the command again")
+            }
             Self::Rejected => ("rejected", "the request itself is wrong (400, 404, 413, 422): change it"),
             Self::OutputClosed => ("closed", "nobody reads standard output any more (as by SIGPIPE)"),
         }
@@ -101,7 +107,9 @@ impl Exit {
             if let Some(error) = cause.downcast_ref::<CredentialError>() {
                 return match error {
                     CredentialError::Missing(_) => Self::Login,
-                    CredentialError::File(_) | CredentialError::Malformed(_) | CredentialError::NoFolder => Self::Usage,
+                    CredentialError::File(_) | CredentialError::Malformed(_) | CredentialError::NoFolder => {
+                        Self::Usage
+                    }
                 };
             }
             if cause.is::<Usage>() || cause.is::<ConfigError>() || cause.is::<ProvidersError>() {
@@ -113,7 +121,10 @@ impl Exit {
                     GatewayError::Random(_) => Self::Internal,
                 };
             }
-            if cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+            if cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+            {
                 return Self::OutputClosed;
             }
         }
@@ -179,7 +190,19 @@ mod tests {
 
     #[test]
     fn p04_statuses_of_the_primary_have_the_codes_of_the_table() {
-        for (status, code) in [(401, 4), (403, 5), (404, 9), (400, 9), (413, 9), (422, 9), (429, 7), (402, 7), (307, 7), (503, 7), (204, 7)] {
+        for (status, code) in [
+            (401, 4),
+            (403, 5),
+            (404, 9),
+            (400, 9),
+            (413, 9),
+            (422, 9),
+            (429, 7),
+            (402, 7),
+            (307, 7),
+            (503, 7),
+            (204, 7),
+        ] {
             let fault = Fault::Status { status, error: RemoteError::default() };
             assert_eq!(Exit::of_failure(&CallFailure::before_content(fault)).code(), code, "{status}");
         }

@@ -134,7 +134,9 @@ fn open_regular(path: &Path, more: OFlags) -> Result<(File, Metadata), FileError
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | more;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(FileError::NotAFile(path.into())),
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
+            return Err(FileError::NotAFile(path.into()));
+        }
         Err(error) => return Err(missing_or(path, error.into())),
     };
     let meta = file.metadata().map_err(|error| FileError::Read { path: path.into(), error })?;

@@ -66,7 +66,12 @@ pub struct Probed {
 
 impl Gateway {
     /// Prepares to call a server; nothing is sent yet. The head of an answer is awaited for `head` at most.
-    pub fn new(server: &Server, bearer: Secret, connect: Duration, head: Duration) -> Result<Self, GatewayError> {
+    pub fn new(
+        server: &Server,
+        bearer: Secret,
+        connect: Duration,
+        head: Duration,
+    ) -> Result<Self, GatewayError> {
         let extra_roots = server.ca_file.as_deref().map(|path| files::read(path, CA_FILE_MAX)).transpose()?;
         let options = Options { connect, head, extra_roots };
         let client = http::client(&server.url, &options)?;
@@ -179,7 +184,8 @@ impl Gateway {
     fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallFailure> {
         let response = self.answer(request)?;
         let mut body = Vec::new();
-        let read = response.take(DOCUMENT_MAX).read_to_end(&mut body).map_err(|error| http::body_fault(&error));
+        let read =
+            response.take(DOCUMENT_MAX).read_to_end(&mut body).map_err(|error| http::body_fault(&error));
         read.and_then(|_| serde_json::from_slice(&body).map_err(|error| Fault::Unparsable(error.to_string())))
             .map_err(CallFailure::before_content)
     }

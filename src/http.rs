@@ -52,7 +52,8 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
         builder = builder.no_proxy();
     }
     if let Some(pem) = &options.extra_roots {
-        let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| BuildError::Roots(root_cause(&e)))?;
+        let roots =
+            reqwest::Certificate::from_pem_bundle(pem).map_err(|e| BuildError::Roots(root_cause(&e)))?;
         if roots.is_empty() {
             return Err(BuildError::Roots("no CERTIFICATE block".into()));
         }
@@ -113,7 +114,9 @@ pub fn fault(error: &reqwest::Error, url: &Url, options: &Options) -> Fault {
             | io::ErrorKind::UnexpectedEof,
         ) => unreachable(Unreachable::Reset),
         Some(io::ErrorKind::TimedOut) => unreachable(Unreachable::ConnectTimeout(options.connect)),
-        _ if chain(error).any(|e| e.to_string() == "dns error") => unreachable(Unreachable::Dns(root_cause(error))),
+        _ if chain(error).any(|e| e.to_string() == "dns error") => {
+            unreachable(Unreachable::Dns(root_cause(error)))
+        }
         _ => unreachable(Unreachable::Network(root_cause(error))),
     }
 }
@@ -151,8 +154,20 @@ mod tests {
 
     #[test]
     fn p08_only_loopback_hosts_are_loopback() {
-        let yes = ["http://127.0.0.1:3100", "http://127.9.9.9", "http://[::1]:1", "http://localhost:80", "http://[::ffff:127.0.0.1]/"];
-        let no = ["http://10.0.0.1", "http://localhost.example.com", "http://127.0.0.1.example.com", "http://[::2]/", "http://0.0.0.0/"];
+        let yes = [
+            "http://127.0.0.1:3100",
+            "http://127.9.9.9",
+            "http://[::1]:1",
+            "http://localhost:80",
+            "http://[::ffff:127.0.0.1]/",
+        ];
+        let no = [
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://[::2]/",
+            "http://0.0.0.0/",
+        ];
         assert!(yes.iter().all(|url| is_loopback(&url.parse().unwrap())), "{yes:?}");
         assert!(!no.iter().any(|url| is_loopback(&url.parse().unwrap())), "{no:?}");
     }

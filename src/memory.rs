@@ -35,6 +35,8 @@ mod tests {
         let env = Environment::from([("XDG_STATE_HOME", folder.path().to_str().unwrap())]);
         assert!(!decision_required(&env, "https://a.example"));
         decision_seen(&env, "https://a.example").unwrap();
-        assert!(decision_required(&env, "https://a.example") && !decision_required(&env, "https://b.example"));
+        assert!(
+            decision_required(&env, "https://a.example") && !decision_required(&env, "https://b.example")
+        );
     }
 }

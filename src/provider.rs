@@ -25,7 +25,9 @@ pub struct Lease {
 #[derive(Debug, thiserror::Error)]
 pub enum LendError {
     /// This version cannot start the engine.
-    #[error("engines of type {0} are not yet startable by this version; run the engine yourself and declare it as type openai")]
+    #[error(
+        "engines of type {0} are not yet startable by this version; run the engine yourself and declare it as type openai"
+    )]
     NotYetStartable(&'static str),
     /// The variable with its key is absent.
     #[error("its key is not there: set {0}")]
@@ -54,7 +56,12 @@ pub enum Readiness {
 }
 
 /// Borrows the endpoint of the permitted provider. There is no other way to one.
-pub fn lend(permit: &Permit<&Provider>, env: &Environment, connect: Duration, head: Duration) -> Result<Lease, LendError> {
+pub fn lend(
+    permit: &Permit<&Provider>,
+    env: &Environment,
+    connect: Duration,
+    head: Duration,
+) -> Result<Lease, LendError> {
     let provider = *permit.stand_in();
     match &provider.kind {
         Kind::OpenAi(spec) => {
@@ -62,7 +69,9 @@ pub fn lend(permit: &Permit<&Provider>, env: &Environment, connect: Duration, he
             let endpoint = openai::endpoint(spec, &provider.model, env)?;
             Ok(Lease { client: http::client(&endpoint.url, &options)?, options, endpoint })
         }
-        Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => Err(LendError::NotYetStartable(provider.kind.as_str())),
+        Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => {
+            Err(LendError::NotYetStartable(provider.kind.as_str()))
+        }
     }
 }
 
@@ -80,7 +89,12 @@ pub fn readiness(provider: &Provider, env: &Environment) -> Readiness {
 impl Lease {
     /// Has the provider answer. It gets fields of the chat API only, its own name for the model, and no header of
     /// the call that failed.
-    pub fn complete(&self, request: &ChatRequest, limits: &Limits, sink: &mut dyn Sink) -> Result<Complete, Failed> {
+    pub fn complete(
+        &self,
+        request: &ChatRequest,
+        limits: &Limits,
+        sink: &mut dyn Sink,
+    ) -> Result<Complete, Failed> {
         chat::complete(&self.client, &self.options, &self.endpoint, limits, &request.for_local(), sink)
     }
 }

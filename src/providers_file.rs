@@ -75,7 +75,8 @@ impl ProvidersError {
             Self::File(_) => None,
             Self::Content { path, text, problems } => {
                 let name = path.to_string_lossy();
-                let shown: Vec<_> = problems.iter().map(|problem| yaml::render(problem, &name, text)).collect();
+                let shown: Vec<_> =
+                    problems.iter().map(|problem| yaml::render(problem, &name, text)).collect();
                 Some(shown.join("\n\n"))
             }
         }
@@ -97,7 +98,8 @@ impl ProvidersFile {
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
-                let text = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+                let text = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
+                    .into_owned();
                 let line = text.lines().count().max(1);
                 let place = yaml::Place { line, column: 1, width: 1 };
                 let problem = Problem::new(place, "the file is not UTF-8").with_label("save it as UTF-8");
@@ -140,7 +142,8 @@ fn parse(text: &str, home: Option<&Path>) -> Result<Parsed, Vec<Problem>> {
                 Err(error) => {
                     let first = lines.get(&llm).copied().unwrap_or_default();
                     problems.push(
-                        Problem::new(place, error.to_string()).with_label(format!("line {first} claims it first; keep one of them")),
+                        Problem::new(place, error.to_string())
+                            .with_label(format!("line {first} claims it first; keep one of them")),
                     );
                 }
             }

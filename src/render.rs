@@ -100,7 +100,12 @@ impl Listing {
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.titles().take(columns));
         for row in &self.rows {
-            table.add_row(row.cells.iter().take(columns).map(|cell| if cell.is_empty() { "-".into() } else { plain(cell) }));
+            table.add_row(
+                row.cells
+                    .iter()
+                    .take(columns)
+                    .map(|cell| if cell.is_empty() { "-".into() } else { plain(cell) }),
+            );
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));

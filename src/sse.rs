@@ -60,7 +60,8 @@ impl<R: BufRead> Events<R> {
                     continue;
                 }
                 self.has_data = false;
-                let data = String::from_utf8(std::mem::take(&mut self.data)).map_err(|_| SseError::NotUtf8)?;
+                let data =
+                    String::from_utf8(std::mem::take(&mut self.data)).map_err(|_| SseError::NotUtf8)?;
                 return Ok(Some(Event { data }));
             }
             self.take_field()?;
@@ -211,7 +212,11 @@ mod tests {
             let body = crate::captures::body(engine, capture);
             let found = all(&body[..]).unwrap();
             assert_eq!(found.last().map(String::as_str), Some("[DONE]"), "{engine}/{capture}");
-            assert!(found.len() > 5, "{engine}/{capture} has {} events, about {events} expected", found.len());
+            assert!(
+                found.len() > 5,
+                "{engine}/{capture} has {} events, about {events} expected",
+                found.len()
+            );
             same_at_every_split(&body);
         }
     }

@@ -136,7 +136,9 @@ fn look(text: &str) -> Result<Places, Problem> {
                 }
             }
             Event::Alias(_) => return Err(anchors(place)),
-            Event::Scalar(_, _, anchor, _) | Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _)
+            Event::Scalar(_, _, anchor, _)
+            | Event::SequenceStart(anchor, _)
+            | Event::MappingStart(anchor, _)
                 if anchor != 0 =>
             {
                 return Err(anchors(place));
@@ -259,7 +261,8 @@ fn without_values(message: &str) -> String {
 
 fn word_width(text: &str, line: usize, column: usize) -> usize {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let width = line.chars().skip(column.saturating_sub(1)).take_while(|c| !matches!(c, ':' | ',' | ' ')).count();
+    let width =
+        line.chars().skip(column.saturating_sub(1)).take_while(|c| !matches!(c, ':' | ',' | ' ')).count();
     width.max(1)
 }
 
@@ -285,11 +288,15 @@ pub fn render(problem: &Problem, name: &str, text: &str) -> String {
 }
 
 fn masked(line: &str) -> String {
-    let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).take(400).collect();
+    let line: String =
+        line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).take(400).collect();
     let lower = line.to_lowercase();
-    let secretive = ["key", "token", "secret", "passw", "auth", "bearer", "credential", "env:", "sk-", "mcpd_"];
+    let secretive =
+        ["key", "token", "secret", "passw", "auth", "bearer", "credential", "env:", "sk-", "mcpd_"];
     match line.find(':') {
-        Some(colon) if secretive.iter().any(|word| lower.contains(word)) => format!("{}: ...", &line[..colon]),
+        Some(colon) if secretive.iter().any(|word| lower.contains(word)) => {
+            format!("{}: ...", &line[..colon])
+        }
         _ => line,
     }
 }

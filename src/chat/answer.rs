@@ -55,7 +55,8 @@ impl Answer {
 
     /// Takes a chunk, or a whole completion.
     pub fn take_json(&mut self, text: &str) -> Result<Piece, Fault> {
-        let chunk: Chunk = serde_json::from_str(text).map_err(|error| Fault::Unparsable(error.to_string()))?;
+        let chunk: Chunk =
+            serde_json::from_str(text).map_err(|error| Fault::Unparsable(error.to_string()))?;
         if let Some(error) = chunk.error {
             let message = error.message().unwrap_or("no text").to_owned();
             return Err(Fault::ErrorEvent { code: error.number(), message });
@@ -93,7 +94,9 @@ impl Answer {
         let call = &mut self.tool_calls[delta.index];
         let function = delta.function;
         let (name, arguments) = function.map_or((None, None), |function| (function.name, function.arguments));
-        for (field, more) in [(&mut call.id, delta.id), (&mut call.name, name), (&mut call.arguments, arguments)] {
+        for (field, more) in
+            [(&mut call.id, delta.id), (&mut call.name, name), (&mut call.arguments, arguments)]
+        {
             let more = more.unwrap_or_default();
             self.delivered += more.len() as u64;
             field.push_str(&more);
@@ -190,7 +193,11 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let call = |index| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{index}}}]}}}}]}}"#);
         for text in [deep, call("4294967296"), call("-1"), call("1e999"), "{}[".into(), "null".into()] {
-            assert!(matches!(Answer::default().take_event(&text), Err(Fault::Unparsable(_))), "{}", &text[..9.min(text.len())]);
+            assert!(
+                matches!(Answer::default().take_event(&text), Err(Fault::Unparsable(_))),
+                "{}",
+                &text[..9.min(text.len())]
+            );
         }
     }
 }

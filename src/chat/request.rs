@@ -65,9 +65,10 @@ impl ChatRequest {
     /// The body for an endpoint that knows the model as `model`.
     #[must_use]
     pub fn body(&self, model: &str) -> Value {
-        let mut body = self.params.clone();
+        let mut body = Map::new();
         body.insert("model".into(), model.into());
         body.insert("messages".into(), json!(self.messages));
+        body.extend(self.params.clone());
         body.insert("stream".into(), self.stream.into());
         if self.stream {
             body.insert("stream_options".into(), json!({ "include_usage": true }));
@@ -90,13 +91,17 @@ mod tests {
 
     #[test]
     fn a_local_provider_gets_fields_of_the_chat_api_only() {
-        let mut request = ChatRequest { messages: vec![Message::text("user", "hi")], stream: true, ..ChatRequest::default() };
+        let mut request = ChatRequest {
+            messages: vec![Message::text("user", "hi")],
+            stream: true,
+            ..ChatRequest::default()
+        };
         for key in ["temperature", "user", "metadata", "organization", "guided_json", "store"] {
             request.params.insert(key.into(), 1.into());
         }
         let body = request.for_local().body("tiny");
         let keys: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["messages", "model", "stream", "stream_options", "temperature"]);
+        assert_eq!(keys, ["model", "messages", "temperature", "stream", "stream_options"]);
         assert_eq!(body["model"], "tiny");
         assert!(LOCAL_FIELDS.is_sorted() && LOCAL_FIELDS.contains(&"messages"));
     }

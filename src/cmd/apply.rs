@@ -20,8 +20,10 @@ const SIZE_MAX: u64 = 8 << 20;
 
 /// Make or change what documents describe: LLMs, users, service accounts, groups, role bindings
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  mcpctl apply -f team.yaml\n\nAll documents are read and checked before the first one \
-                        is sent. They are applied in their order; the first failure ends it.")]
+#[command(
+    after_help = "Example:\n  mcpctl apply -f team.yaml\n\nAll documents are read and checked before the first one \
+                        is sent. They are applied in their order; the first failure ends it."
+)]
 pub(super) struct ApplyArgs {
     /// YAML or JSON files, each with one or more documents; "-" is stdin
     #[arg(short, long, required = true, value_name = "FILE")]
@@ -81,7 +83,8 @@ fn path_of(kind: &str, name: &str) -> anyhow::Result<String> {
         "group" => subject(SubjectKind::Group),
         other => {
             let kinds = ["llm", "rbac", "user", "serviceaccount", "group"];
-            let near = yaml::nearest(other, &kinds).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            let near =
+                yaml::nearest(other, &kinds).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
             Err(Usage(format!("unknown kind \"{other}\"{near}; there are: {}", kinds.join(", "))).into())
         }
     }

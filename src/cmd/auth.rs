@@ -29,7 +29,9 @@ pub(super) enum AuthCommand {
     /// Show who the server takes you for
     Whoami,
     /// Ask whether you may do something; exit 3 if not
-    #[command(after_help = "Examples:\n  mcpctl auth can-i run llm/chat-prod\n  mcpctl auth can-i create llms")]
+    #[command(
+        after_help = "Examples:\n  mcpctl auth can-i run llm/chat-prod\n  mcpctl auth can-i create llms"
+    )]
     CanI {
         /// view, run, create, edit or delete
         verb: String,
@@ -61,7 +63,9 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
         (true, None) => credential::parse(run.read_input(16 << 10)?.trim_end(), "standard input")?,
         (false, Some(path)) => credential::read_file(&path)?,
         (false, None) | (true, Some(_)) => {
-            return Err(Usage("say where the token comes from: --token-stdin, or --token-file FILE".into()).into());
+            return Err(
+                Usage("say where the token comes from: --token-stdin, or --token-file FILE".into()).into()
+            );
         }
     };
     let who = ask_whoami(&server, token.clone()).map_err(Failure)?;
@@ -101,7 +105,8 @@ fn can_i(run: &mut Run<'_>, verb: &str, what: &str) -> anyhow::Result<Exit> {
     let answer: CanIAnswer = run.gateway()?.send(Method::POST, paths::CAN_I, &question).map_err(Failure)?;
     match (format, answer.allowed, &answer.binding) {
         (Format::Json, ..) => {
-            let content = json!({ "verb": verb, "what": what, "allowed": answer.allowed, "binding": answer.binding });
+            let content =
+                json!({ "verb": verb, "what": what, "allowed": answer.allowed, "binding": answer.binding });
             run.print(&render::document_text(&render::document("CanI", content), format))?;
         }
         (_, true, Some(binding)) => run.say(format_args!("yes (by role binding \"{binding}\")"))?,
@@ -119,7 +124,9 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
         "rbac" => Resource::Rbac,
         "user" | "users" => Resource::Users,
         "token" | "tokens" => Resource::Tokens,
-        other => return Err(Usage(format!("\"{other}\": expected llm/NAME, llms, rbac, users or tokens")).into()),
+        other => {
+            return Err(Usage(format!("\"{other}\": expected llm/NAME, llms, rbac, users or tokens")).into());
+        }
     };
     let name = name.map(str::parse).transpose().map_err(|error| Usage(format!("\"{what}\": {error}")))?;
     Ok(CanI { verb, resource, name })
@@ -175,7 +182,13 @@ fn status_row(run: &Run<'_>, name: &str, server: &Server) -> (Row, bool) {
     match ask_whoami(server, credential.token) {
         Ok(who) => {
             let reachable = format!("yes ({} ms)", started.elapsed().as_millis());
-            row(who.subject.name.as_str(), &source, &expires(who.token_expires_at.as_deref()), &reachable, true)
+            row(
+                who.subject.name.as_str(),
+                &source,
+                &expires(who.token_expires_at.as_deref()),
+                &reachable,
+                true,
+            )
         }
         Err(failure) => row("", &source, "", &format!("no: {}", failure.told_of("the server")), false),
     }
@@ -192,9 +205,9 @@ fn ask_whoami(server: &Server, token: Secret) -> Result<Whoami, crate::failover:
 fn expires(at: Option<&str>) -> String {
     let Some(at) = at else { return "never".into() };
     let Ok(at_time) = at.parse::<Timestamp>() else { return at.to_owned() };
-    let left = at_time.since(Timestamp::now()).and_then(|span| {
-        span.round(SpanRound::new().largest(Unit::Hour).smallest(Unit::Minute))
-    });
+    let left = at_time
+        .since(Timestamp::now())
+        .and_then(|span| span.round(SpanRound::new().largest(Unit::Hour).smallest(Unit::Minute)));
     match left {
         Ok(span) if span.get_hours() >= 48 => format!("in {}d", span.get_hours() / 24),
         Ok(span) if span.is_positive() => format!("in {}h{}m", span.get_hours(), span.get_minutes()),

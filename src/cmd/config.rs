@@ -42,7 +42,9 @@ pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<E
     match command {
         ConfigCommand::GetContexts => get_contexts(run),
         ConfigCommand::UseContext { name } => use_context(run, name),
-        ConfigCommand::SetContext { name, ca_file, insecure_http } => set_context(run, name, ca_file, insecure_http),
+        ConfigCommand::SetContext { name, ca_file, insecure_http } => {
+            set_context(run, name, ca_file, insecure_http)
+        }
         ConfigCommand::View => view(run),
         ConfigCommand::Path => {
             let path = Config::path(&run.env)?;
@@ -88,7 +90,10 @@ fn set_context(
     let server = server.ok_or_else(|| super::Usage("say where it is: --server URL".into()))?;
     let ca_file = match ca_file.or_else(|| known.as_ref().and_then(|context| context.ca_file.clone())) {
         // The file must mean the same from every folder.
-        Some(path) => Some(path.canonicalize().map_err(|error| super::Usage(format!("--ca-file {}: {error}", path.display())))?),
+        Some(path) => Some(
+            path.canonicalize()
+                .map_err(|error| super::Usage(format!("--ca-file {}: {error}", path.display())))?,
+        ),
         None => None,
     };
     config.put(Context { name: name.clone(), server, ca_file, insecure_http })?;

@@ -69,7 +69,8 @@ fn exit_codes() -> String {
 }
 
 fn environment() -> String {
-    let mut text = String::from("Environment variables; a flag wins over a variable, a variable over the config:\n\n");
+    let mut text =
+        String::from("Environment variables; a flag wins over a variable, a variable over the config:\n\n");
     for (name, meaning) in VARIABLES {
         let _ = writeln!(text, "  {name:<26} {meaning}");
     }

@@ -44,7 +44,8 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     run.detail(format_args!("{server}, request id {}", gateway.request_id()));
     let origin = server.origin();
     let into = if format == Format::Json { Into::Document(DocumentSink::default()) } else { Into::Text };
-    let mut ask = Ask { run, args, llm, origin, gateway, request, limits: args.limits(), records: Vec::new(), into };
+    let mut ask =
+        Ask { run, args, llm, origin, gateway, request, limits: args.limits(), records: Vec::new(), into };
     match ask.answer(stand_in) {
         Ok(served) => ask.conclude(&served),
         Err(failure) => Err(ask.failed(failure).into()),
@@ -99,7 +100,8 @@ impl Ask<'_, '_> {
         }
         let started = Instant::now();
         let (gateway, llm, request, limits) = (&self.gateway, &self.llm, &self.request, &self.limits);
-        let answered = into_sink(&mut self.into, self.run, self.args, |sink| gateway.infer(llm, request, limits, sink));
+        let answered =
+            into_sink(&mut self.into, self.run, self.args, |sink| gateway.infer(llm, request, limits, sink));
         let took = started.elapsed();
         let head = match &answered {
             Ok(complete) => Some(&complete.head),
@@ -137,7 +139,8 @@ impl Ask<'_, '_> {
             .map_err(|error| self.cannot_lend(permit, &error, started.elapsed()))?;
         self.tell_failover(permit);
         let (request, limits) = (&self.request, &self.limits);
-        let answered = into_sink(&mut self.into, self.run, self.args, |sink| lease.complete(request, limits, sink));
+        let answered =
+            into_sink(&mut self.into, self.run, self.args, |sink| lease.complete(request, limits, sink));
         let took = started.elapsed();
         let target = Target::Provider(provider.name.clone());
         match answered {
@@ -168,8 +171,10 @@ impl Ask<'_, '_> {
             PrimaryState::Unknown => "; it may still carry out the request",
             PrimaryState::NotExecuted | PrimaryState::Partial => "",
         };
-        let cause = format!("{} after {}{maybe_executed}", permit.cause().told_of("central"), seconds(central.took));
-        let confirmed = format!("permission for \"{llm}\" confirmed by the server in {} ms", probe.took.as_millis());
+        let cause =
+            format!("{} after {}{maybe_executed}", permit.cause().told_of("central"), seconds(central.took));
+        let confirmed =
+            format!("permission for \"{llm}\" confirmed by the server in {} ms", probe.took.as_millis());
         self.run.note(cause);
         self.run.note(confirmed);
         self.run.note(format_args!(
@@ -198,7 +203,9 @@ impl Ask<'_, '_> {
         }
         match reason.as_str() {
             "length" => self.run.warn(length_warning(self.args.max_tokens)),
-            "content_filter" => self.run.warn("a content filter cut the answer (finish_reason: content_filter)"),
+            "content_filter" => {
+                self.run.warn("a content filter cut the answer (finish_reason: content_filter)")
+            }
             _ => {}
         }
         if let Into::Document(sink) = &self.into {
@@ -317,7 +324,10 @@ fn length_warning(max_tokens: Option<u32>) -> String {
 }
 
 fn usage_line(llm: &LlmKey, served: &Served) -> String {
-    let who = served.provider.as_ref().map_or("central".into(), |provider| format!("local provider \"{provider}\""));
+    let who = served
+        .provider
+        .as_ref()
+        .map_or("central".into(), |provider| format!("local provider \"{provider}\""));
     let model = served.model.as_deref().unwrap_or("model not told");
     let tokens = served.complete.answer.usage.map_or(String::new(), |usage| {
         format!("{} tokens in, {} out, ", usage.prompt_tokens, usage.completion_tokens)

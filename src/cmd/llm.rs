@@ -108,7 +108,8 @@ fn head(run: &mut Run<'_>, llm: &LlmKey) -> anyhow::Result<Exit> {
     let verdict = probe(run, &gateway, &server, llm);
     match format {
         Format::Json => {
-            let content = json!({ "llm": llm.as_str(), "verdict": verdict.word(), "why": verdict.to_string() });
+            let content =
+                json!({ "llm": llm.as_str(), "verdict": verdict.word(), "why": verdict.to_string() });
             run.print(&render::document_text(&render::document("Verdict", content), format))?;
         }
         _ => run.say(&verdict)?,

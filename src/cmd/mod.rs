@@ -20,9 +20,17 @@ use std::path::PathBuf;
 /// Ask language models through the central server mcpd. If its inference path is down, a local provider that is
 /// declared as failover answers instead, but only after the server has confirmed that you may still use the model.
 #[derive(Debug, Parser)]
-#[command(name = "mcpctl", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
-#[command(after_help = "Start with: mcpctl config set-context NAME --server URL, then mcpctl auth login --token-stdin.\n\
-                        More: mcpctl help exit-codes | environment | failover")]
+#[command(
+    name = "mcpctl",
+    version,
+    disable_help_subcommand = true,
+    infer_subcommands = false,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Start with: mcpctl config set-context NAME --server URL, then mcpctl auth login --token-stdin.\n\
+                        More: mcpctl help exit-codes | environment | failover"
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

@@ -24,7 +24,9 @@ pub(super) enum ProvidersCommand {
         name: String,
     },
     /// List which provider stands in for which LLM
-    #[command(after_help = "Exit codes with --probe: 0 if every failover could take over now, 3 if one could not.")]
+    #[command(
+        after_help = "Exit codes with --probe: 0 if every failover could take over now, 3 if one could not."
+    )]
     Failovers {
         /// Ask the server for permission and the providers for readiness, now
         #[arg(long)]
@@ -65,9 +67,11 @@ fn list(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<Exit>
 
 fn get(run: &mut Run<'_>, file: Option<&ProvidersFile>, name: &str) -> anyhow::Result<Exit> {
     let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json])?;
-    let known: Vec<_> = file.into_iter().flat_map(|f| f.registry.providers()).map(|p| p.name.as_str()).collect();
+    let known: Vec<_> =
+        file.into_iter().flat_map(|f| f.registry.providers()).map(|p| p.name.as_str()).collect();
     let Some(provider) = file.and_then(|file| file.registry.provider(name)) else {
-        let near = yaml::nearest(name, &known).map_or(String::new(), |near| format!(" (did you mean \"{near}\"?)"));
+        let near =
+            yaml::nearest(name, &known).map_or(String::new(), |near| format!(" (did you mean \"{near}\"?)"));
         return Err(Usage(format!("no provider is named \"{name}\"{near}")).into());
     };
     run.print(&render::document_text(&render::document("Provider", document(provider)), format))?;
@@ -146,7 +150,8 @@ fn validate(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<E
         && let Some(provider) = file.registry.providers().find(|provider| is_central(provider, &server))
     {
         let (path, line) = (file.path.display(), provider.line);
-        let message = format!("{path}:{line}: provider \"{}\" is the central server {server} itself", provider.name);
+        let message =
+            format!("{path}:{line}: provider \"{}\" is the central server {server} itself", provider.name);
         return Err(Usage(message).into());
     }
     let (providers, failovers) = (file.registry.providers().count(), file.registry.failovers().count());
@@ -157,7 +162,8 @@ fn validate(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<E
 fn failover_row(llm: &LlmName, provider: &Provider) -> Row {
     let mut document = json!({ "llm": llm, "provider": provider.name, "type": provider.kind.as_str(), "model": provider.model });
     document["remote"] = json!(is_remote(provider));
-    let cells = vec![llm.to_string(), provider.name.clone(), provider.kind.as_str().into(), provider.model.clone()];
+    let cells =
+        vec![llm.to_string(), provider.name.clone(), provider.kind.as_str().into(), provider.model.clone()];
     Row { name: llm.to_string(), cells, document }
 }
 
@@ -170,7 +176,9 @@ fn is_remote(provider: &Provider) -> bool {
 
 fn endpoint(provider: &Provider) -> String {
     match &provider.kind {
-        Kind::OpenAi(spec) if is_remote(provider) => format!("{} (remote: prompts leave this machine)", spec.url),
+        Kind::OpenAi(spec) if is_remote(provider) => {
+            format!("{} (remote: prompts leave this machine)", spec.url)
+        }
         Kind::OpenAi(spec) => spec.url.to_string(),
         Kind::VllmManaged(spec) => managed_endpoint(&spec.managed),
         Kind::LlamacppManaged(spec) => managed_endpoint(&spec.managed),

@@ -85,11 +85,13 @@ impl<'a> Run<'a> {
 
     /// The format that was asked for, if the command has it.
     pub fn format(&self, default: Format, takes: &[Format]) -> anyhow::Result<Format> {
-        let name = |format: Format| format.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
+        let name =
+            |format: Format| format.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
         if let Some(format) = self.global.output {
             let known = takes.contains(&format);
             let all: Vec<_> = takes.iter().map(|format| name(*format)).collect();
-            let wrong = || Usage(format!("this command has no -o {}; it has: {}", name(format), all.join(", ")));
+            let wrong =
+                || Usage(format!("this command has no -o {}; it has: {}", name(format), all.join(", ")));
             return if known { Ok(format) } else { Err(wrong().into()) };
         }
         match self.env.var("MCPCTL_OUTPUT").map(|word| Format::from_str(word, true)) {
@@ -223,7 +225,8 @@ impl<'a> Run<'a> {
     /// The provider file; none if none was named and the default one does not exist.
     pub fn providers(&self) -> Result<Option<ProvidersFile>, ProvidersError> {
         use crate::files::FileError;
-        let named = self.global.providers.clone().or_else(|| self.env.var("MCPCTL_PROVIDERS").map(PathBuf::from));
+        let named =
+            self.global.providers.clone().or_else(|| self.env.var("MCPCTL_PROVIDERS").map(PathBuf::from));
         let is_named = named.is_some();
         let default = || self.env.config_folder().map(|folder| folder.join("providers.yaml"));
         let Some(path) = named.or_else(default) else { return Ok(None) };
@@ -273,7 +276,8 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn error_document(error: &anyhow::Error, exit: Exit, message: &str, hints: &[String]) -> Value {
-    let mut content = json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message, "details": hints });
+    let mut content =
+        json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message, "details": hints });
     if let (Some(failure), Some(content)) = (error.downcast_ref::<InferFailure>(), content.as_object_mut()) {
         content.extend(failure.document());
     }

@@ -51,14 +51,18 @@ fn create(run: &mut Run<'_>, args: &CreateArgs) -> anyhow::Result<Exit> {
     let (kind, name) = match (&args.user, &args.service_account) {
         (Some(name), _) => (SubjectKind::User, name),
         (None, Some(name)) => (SubjectKind::ServiceAccount, name),
-        (None, None) => return Err(Usage("say whose it is: --user NAME or --service-account NAME".into()).into()),
+        (None, None) => {
+            return Err(Usage("say whose it is: --user NAME or --service-account NAME".into()).into());
+        }
     };
     let name = name.parse().map_err(|error| Usage(format!("\"{name}\": {error}")))?;
     let expires_in_seconds = args.expires.as_deref().map(lifetime).transpose()?;
     let wanted = NewToken { subject: Subject { kind, name }, expires_in_seconds };
     let created: TokenCreated = run.gateway()?.send(Method::POST, paths::TOKENS, &wanted).map_err(Failure)?;
     match format {
-        Format::Json => run.print(&render::document_text(&render::document("Token", json!(created)), format))?,
+        Format::Json => {
+            run.print(&render::document_text(&render::document("Token", json!(created)), format))?
+        }
         _ => run.say(&created.token)?,
     }
     Ok(Exit::Ok)
@@ -103,7 +107,9 @@ fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
 fn revoke(run: &mut Run<'_>, id: &str) -> anyhow::Result<Exit> {
     // The id goes into a path; a whole token given by mistake must not be sent nor repeated.
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(Usage("give the id of the token as `mcpctl token list` shows it, not the token".into()).into());
+        return Err(
+            Usage("give the id of the token as `mcpctl token list` shows it, not the token".into()).into()
+        );
     }
     run.gateway()?.delete(&paths::token(id)).map_err(Failure)?;
     run.say(format_args!("Token {id} revoked."))?;

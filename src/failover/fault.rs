@@ -100,7 +100,7 @@ pub struct RemoteError {
 /// What is known about the request that failed: may it have been carried out, and billed?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrimaryState {
-    /// It never left, or was refused whole.
+    /// It never left, or was answered with an error.
     NotExecuted,
     /// It may have been carried out although no answer arrived.
     Unknown,
@@ -152,9 +152,10 @@ impl CallFailure {
                 }
                 Unreachable::Reset | Unreachable::Network(_) => PrimaryState::Unknown,
             },
-            Fault::Status { status, .. } if *status < 500 => PrimaryState::NotExecuted,
-            Fault::Status { .. }
-            | Fault::NoContent(_)
+            // A gateway that timed out does not know either; every other status is the end of the request.
+            Fault::Status { status: 504, .. } => PrimaryState::Unknown,
+            Fault::Status { .. } => PrimaryState::NotExecuted,
+            Fault::NoContent(_)
             | Fault::ErrorEvent { .. }
             | Fault::Cut(_)
             | Fault::Idle(_)
@@ -193,14 +194,18 @@ impl Fault {
 
     fn may_fail_over(&self) -> bool {
         match self {
-            Self::NotAsked | Self::Unreachable { .. } | Self::NoContent(_) | Self::Cut(_) | Self::Idle(_) => true,
+            Self::NotAsked | Self::Unreachable { .. } | Self::NoContent(_) | Self::Cut(_) | Self::Idle(_) => {
+                true
+            }
             Self::Status { status: 500..=599, .. } => true,
             // The quota of this caller is a decision about this caller; only the upstream's own limit is an outage.
             Self::Status { status: 429, error } => error.origin == Some(Origin::Upstream),
             Self::Status { .. } => false,
             // An error event with a code that blames the request would be one on every server.
             Self::ErrorEvent { code, .. } => !code.is_some_and(|code| blames_the_request(code)),
-            Self::Tls(_) | Self::Unparsable(_) | Self::Deadline(_) | Self::OutputClosed | Self::Output(_) => false,
+            Self::Tls(_) | Self::Unparsable(_) | Self::Deadline(_) | Self::OutputClosed | Self::Output(_) => {
+                false
+            }
         }
     }
 }
@@ -257,12 +262,19 @@ impl Told<'_> {
     }
 }
 
+/// Codes whose message says what is wrong with the request.
+const SPEAKS_OF_THE_REQUEST: &[&str] =
+    &["invalid", "upstream_rejected", "too_large", "conflict", "forbidden"];
+
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Our own server's code is the shorter truth, unless it is the request that is wrong: then details matter.
+        let by_us = self.origin.is_some()
+            && self.code.as_deref().is_some_and(|code| !SPEAKS_OF_THE_REQUEST.contains(&code));
         match (&self.message, &self.code) {
-            (Some(message), _) => write!(f, " ({message})")?,
-            (None, Some(code)) => write!(f, " ({})", code.replace('_', " "))?,
-            (None, None) => {}
+            (Some(message), _) if !by_us => write!(f, " ({})", message.trim_end_matches('.'))?,
+            (_, Some(code)) => write!(f, " ({})", code.replace('_', " "))?,
+            (_, None) => {}
         }
         if let Some(location) = &self.location {
             write!(f, ", a redirect to {location} that is not followed")?;

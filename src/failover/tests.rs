@@ -61,7 +61,8 @@ fn faults() -> Vec<(Fault, bool)> {
         (Fault::Output("no space".into()), false),
         (Fault::ErrorEvent { code: None, message: "x".into() }, true),
     ];
-    let origins = [None, Some(Origin::Gateway), Some(Origin::Upstream), Some(Origin::Policy), Some(Origin::Quota)];
+    let origins =
+        [None, Some(Origin::Gateway), Some(Origin::Upstream), Some(Origin::Policy), Some(Origin::Quota)];
     for status in (100..=999).filter(|status| *status != 200) {
         for origin in origins {
             let probe = (500..600).contains(&status) || (status == 429 && origin == Some(Origin::Upstream));
@@ -92,14 +93,18 @@ fn verdicts() -> Vec<(Verdict, bool)> {
     for status in 100..=999 {
         for (i, decision) in decisions.iter().enumerate() {
             for failover in [&[][..], &["allowed"], &["forbidden"], &["maybe"], &["allowed", "allowed"]] {
-                for content_type in [&[][..], &["application/json"], &["text/html; charset=utf-8"], &["TEXT/HTML"]] {
+                for content_type in
+                    [&[][..], &["application/json"], &["text/html; charset=utf-8"], &["TEXT/HTML"]]
+                {
                     for required in [false, true] {
                         let clear = status == 200
                             && (i == 1 || (i == 0 && !required))
                             && (failover.is_empty() || failover == ["allowed"])
                             && !content_type.iter().any(|t| t.to_lowercase().contains("html"));
-                        let verdict =
-                            Verdict::judge(&asked(required), &reply(status, decision, failover, content_type));
+                        let verdict = Verdict::judge(
+                            &asked(required),
+                            &reply(status, decision, failover, content_type),
+                        );
                         all.push((verdict, clear));
                     }
                 }

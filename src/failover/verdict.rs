@@ -182,7 +182,9 @@ impl fmt::Display for Doubt {
             Self::Status(status) => write!(f, "answered {status}"),
             Self::Html => f.write_str("answered with a web page"),
             Self::Malformed => f.write_str("answered with a malformed decision"),
-            Self::NoDecision => f.write_str("answered without the decision that this server is known to send"),
+            Self::NoDecision => {
+                f.write_str("answered without the decision that this server is known to send")
+            }
             Self::WrongNonce => f.write_str("answered with a copy of an older decision"),
             Self::OtherLlm => f.write_str("answered about another LLM"),
         }

@@ -107,5 +107,8 @@ fn pump(mut response: reqwest::blocking::Response, pieces: &SyncSender<io::Resul
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()).is_some_and(reqwest::Error::is_timeout)
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
+        .is_some_and(reqwest::Error::is_timeout)
 }

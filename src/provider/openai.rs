@@ -31,7 +31,9 @@ pub(super) fn readiness(spec: &OpenAi, model: &str, env: &Environment) -> Readin
     match models(spec, env) {
         // Some servers list a file name or nothing at all, and still answer: the list is a hint, not a proof.
         Ok(status) if status == 200 => Readiness::Running,
-        Ok(status) => Readiness::Down(format!("{} answered {status} when asked for {model}", http::target(&spec.url))),
+        Ok(status) => {
+            Readiness::Down(format!("{} answered {status} when asked for {model}", http::target(&spec.url)))
+        }
         Err(why) => Readiness::Down(why),
     }
 }
@@ -79,6 +81,9 @@ mod tests {
             let url = below(&base.parse().unwrap(), "chat/completions");
             assert_eq!(url.as_str(), "http://127.0.0.1:1/v1/chat/completions");
         }
-        assert_eq!(below(&"http://127.0.0.1:1".parse().unwrap(), "models").as_str(), "http://127.0.0.1:1/models");
+        assert_eq!(
+            below(&"http://127.0.0.1:1".parse().unwrap(), "models").as_str(),
+            "http://127.0.0.1:1/models"
+        );
     }
 }

@@ -182,7 +182,12 @@ struct Check<'a> {
 }
 
 /// Checks one entry; gives all of its problems.
-pub(super) fn check(raw: Raw, path: &str, places: &Places, home: Option<&Path>) -> Result<Provider, Vec<Problem>> {
+pub(super) fn check(
+    raw: Raw,
+    path: &str,
+    places: &Places,
+    home: Option<&Path>,
+) -> Result<Provider, Vec<Problem>> {
     let mut check = Check { path, places, home, problems: Vec::new() };
     if let Err(error) = check_name(&raw.name) {
         check.wrong("name", error);
@@ -250,7 +255,8 @@ impl Check<'_> {
                 Some(Kind::VllmManaged(Vllm { managed, venv, gpu_memory_utilization, max_model_len }))
             }
             "llamacpp-managed" => {
-                let (binary, context_size) = (self.path("binaryPath", raw.binary_path.clone()), raw.context_size);
+                let (binary, context_size) =
+                    (self.path("binaryPath", raw.binary_path.clone()), raw.context_size);
                 let managed = self.managed(raw);
                 Some(Kind::LlamacppManaged(Llamacpp { managed, binary, context_size }))
             }
@@ -294,14 +300,21 @@ impl Check<'_> {
     fn url(&mut self, text: &str, remote: bool) -> Option<Url> {
         let wrong = match Url::parse(text) {
             Err(error) => format!("not a URL: {error}"),
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => "a URL here is http:// or https://".into(),
+            Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+                "a URL here is http:// or https://".into()
+            }
             Ok(url) if !url.username().is_empty() || url.password().is_some() => {
                 "a URL must not hold a password; use `apiKeyEnv` or `apiKeyFile`".into()
             }
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => "a base URL has no ? and no #".into(),
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                "a base URL has no ? and no #".into()
+            }
             Ok(url) if !http::is_loopback(&url) && !remote => {
                 let problem = Problem::new(self.value("url"), "this URL is not on this machine");
-                self.problems.push(problem.with_label("prompts would leave it: say `remote: true` beside it if you mean that"));
+                self.problems.push(
+                    problem
+                        .with_label("prompts would leave it: say `remote: true` beside it if you mean that"),
+                );
                 return None;
             }
             Ok(url) => return Some(url),
@@ -345,5 +358,6 @@ impl Check<'_> {
 
 fn is_variable(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -72,7 +72,10 @@ fn p21_two_claims_of_one_llm_name_both_lines() {
         + "  - name: b\n    type: openai\n    model: m\n    url: http://127.0.0.1:2/v1\n    failoverFor: [y, x]\n";
     let (line, column, message) = problem(&text);
     assert_eq!((line, column), (11, 22));
-    assert!(message.contains("\"x\" has the failover \"a\" already") && message.contains("line 5"), "{message}");
+    assert!(
+        message.contains("\"x\" has the failover \"a\" already") && message.contains("line 5"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -82,7 +85,12 @@ fn wrong_values_point_at_themselves() {
         ("    url: ftp://127.0.0.1/\n", 5, 10, "http:// or https://"),
         ("    url: http://u:p@127.0.0.1/\n", 5, 10, "must not hold a password"),
         ("    url: http://127.0.0.1/v1\n    failoverFor: Chat\n", 6, 18, "starts with a lower-case letter"),
-        ("    url: http://127.0.0.1/v1\n    venvPath: /x\n", 6, 5, "does not go with type openai | it is for vllm-managed"),
+        (
+            "    url: http://127.0.0.1/v1\n    venvPath: /x\n",
+            6,
+            5,
+            "does not go with type openai | it is for vllm-managed",
+        ),
         ("    url: http://127.0.0.1/v1\n    apiKeyEnv: sk-canary-1\n", 6, 16, "never the key itself"),
         ("    url: http://127.0.0.1/v1\n    apiKeyFile: keys/x\n", 6, 17, "absolute path"),
         ("    remote: maybe\n", 5, 13, "invalid type"),

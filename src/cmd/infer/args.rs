@@ -117,7 +117,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "give a time such as 500ms, 5s or 2m".to_owned();
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
-        Err(_) => text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?.try_into().map_err(|_| wrong())?,
+        Err(_) => {
+            text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?.try_into().map_err(|_| wrong())?
+        }
     };
     if parsed.is_zero() { Err(wrong()) } else { Ok(parsed) }
 }
@@ -125,7 +127,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl InferArgs {
     /// The LLM, checked before anything is sent.
     pub(crate) fn key(&self) -> anyhow::Result<LlmKey> {
-        self.llm.parse().map_err(|error| Usage(format!("\"{}\" is no LLM: {error}", self.llm.escape_debug())).into())
+        self.llm
+            .parse()
+            .map_err(|error| Usage(format!("\"{}\" is no LLM: {error}", self.llm.escape_debug())).into())
     }
 
     /// The limits, from now on.
@@ -153,7 +157,9 @@ impl InferArgs {
             messages.push(Message::text("user", &prompt));
         }
         if !messages.iter().any(|message| message.role != "system") {
-            return Err(Usage("there is no question: give a PROMPT, pipe it in, or use --messages".into()).into());
+            return Err(
+                Usage("there is no question: give a PROMPT, pipe it in, or use --messages".into()).into()
+            );
         }
         Ok(ChatRequest { messages, params: self.params()?, stream: !self.no_stream })
     }
@@ -169,7 +175,8 @@ impl InferArgs {
         if from_input || !run.io.input_is_terminal {
             parts.push(run.read_input(PROMPT_MAX)?);
         }
-        let parts: Vec<&str> = parts.iter().map(|part| part.trim_end_matches('\n')).filter(|p| !p.is_empty()).collect();
+        let parts: Vec<&str> =
+            parts.iter().map(|part| part.trim_end_matches('\n')).filter(|p| !p.is_empty()).collect();
         let prompt = parts.join("\n\n");
         if prompt.len() as u64 > PROMPT_MAX {
             return Err(Usage(format!("the prompt is larger than {PROMPT_MAX} bytes")).into());
@@ -180,8 +187,9 @@ impl InferArgs {
     fn params(&self) -> anyhow::Result<Map<String, Value>> {
         let mut params = Map::new();
         for param in &self.param {
-            let (key, value) =
-                param.split_once('=').ok_or_else(|| Usage("--param takes KEY=VALUE, such as top_p=0.9".into()))?;
+            let (key, value) = param
+                .split_once('=')
+                .ok_or_else(|| Usage("--param takes KEY=VALUE, such as top_p=0.9".into()))?;
             if RESERVED.contains(&key) || key.is_empty() {
                 return Err(Usage(format!("--param cannot set \"{key}\": mcpctl sets it")).into());
             }
@@ -216,7 +224,9 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, millis) in [("5s", 5000), ("500ms", 500), ("2m", 120_000), ("1.5", 1500), ("1m30s", 90_000)] {
+        for (text, millis) in
+            [("5s", 5000), ("500ms", 500), ("2m", 120_000), ("1.5", 1500), ("1m30s", 90_000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for wrong in ["", "0", "0s", "-1s", "soon", "1e99", "NaN"] {

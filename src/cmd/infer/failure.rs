@@ -66,7 +66,9 @@ impl Record {
             _ => (None, None),
         };
         let primary_state = match (&target, failure.primary_state()) {
-            (Target::Central, PrimaryState::Unknown | PrimaryState::Partial) => Some(failure.primary_state().as_str()),
+            (Target::Central, PrimaryState::Unknown | PrimaryState::Partial) => {
+                Some(failure.primary_state().as_str())
+            }
             (Target::Central | Target::Probe | Target::Provider(_), _) => None,
         };
         Self { target, outcome: failure.fault.word(), status, code, primary_state, took }
@@ -141,7 +143,13 @@ impl InferFailure {
 
     /// Adds what a document about it needs.
     #[must_use]
-    pub fn of(mut self, llm: LlmKey, request_id: &str, records: Vec<Record>, partial: Option<String>) -> Self {
+    pub fn of(
+        mut self,
+        llm: LlmKey,
+        request_id: &str,
+        records: Vec<Record>,
+        partial: Option<String>,
+    ) -> Self {
         self.llm = Some(llm);
         self.records = records;
         self.partial = partial;
@@ -171,7 +179,9 @@ impl InferFailure {
         match &self.reason {
             Reason::GaveUp(GaveUp { cause, why }) => match why {
                 Why::Final => final_hints(cause, llm),
-                Why::NoStandIn(NoStandIn::RouteCentral) => vec!["no failover: --route central forbids one".into()],
+                Why::NoStandIn(NoStandIn::RouteCentral) => {
+                    vec!["no failover: --route central forbids one".into()]
+                }
                 Why::NoStandIn(none) => vec![format!("no failover: {none}")],
                 Why::Denied(denial) => vec![
                     format!("failover refused: {denial}"),
@@ -183,8 +193,12 @@ impl InferFailure {
                     "tip: mcpctl auth status        why: mcpctl help failover".into(),
                 ],
             },
-            Reason::StandIn { how: StandInFailure::Call(failure), .. } if is_cut(failure) => vec![INCOMPLETE.into()],
-            Reason::StandIn { provider, how, .. } => vec![format!("failover: provider \"{provider}\" failed: {how}")],
+            Reason::StandIn { how: StandInFailure::Call(failure), .. } if is_cut(failure) => {
+                vec![INCOMPLETE.into()]
+            }
+            Reason::StandIn { provider, how, .. } => {
+                vec![format!("failover: provider \"{provider}\" failed: {how}")]
+            }
             Reason::NotStopped(_) => vec!["--strict takes finish_reason \"stop\" only".into()],
         }
     }
@@ -215,19 +229,24 @@ fn final_hints(cause: &CallFailure, llm: &str) -> Vec<String> {
         return vec![INCOMPLETE.into()];
     }
     let hints: &[&str] = match &cause.fault {
-        Fault::Status { status: 401, .. } => {
-            &["no local provider was contacted: without a valid login nothing stands in", "tip: mcpctl auth login --token-stdin"]
-        }
+        Fault::Status { status: 401, .. } => &[
+            "no local provider was contacted: without a valid login nothing stands in",
+            "tip: mcpctl auth login --token-stdin",
+        ],
         Fault::Status { status: 403, .. } => {
             let needs = format!("needs: run on llms/{llm}");
             let tip = format!("tip: mcpctl auth can-i run llm/{llm}");
             return vec![needs, "no local provider was contacted: a denial is final".into(), tip];
         }
-        Fault::Status { status: 404, .. } => &["no failover: the server knows no such LLM", "tip: mcpctl llm list"],
+        Fault::Status { status: 404, .. } => {
+            &["no failover: the server knows no such LLM", "tip: mcpctl llm list"]
+        }
         Fault::Status { status: 402 | 429, .. } => {
             &["no failover: this limit is about you, not about the server's inference path"]
         }
-        Fault::Status { status: 300..=399, .. } => &["no failover: a redirect is never followed; check the server's URL"],
+        Fault::Status { status: 300..=399, .. } => {
+            &["no failover: a redirect is never followed; check the server's URL"]
+        }
         Fault::Status { status: 400..=499, .. } | Fault::ErrorEvent { .. } => {
             &["no failover: the request itself is wrong, and would be wrong everywhere"]
         }
@@ -263,7 +282,9 @@ impl fmt::Display for InferFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::GaveUp(GaveUp { cause, .. }) => match (&cause.fault, &self.llm) {
-                (Fault::Status { status: 403, error }, Some(llm)) if error.code.as_deref() != Some("llm_disabled") => {
+                (Fault::Status { status: 403, error }, Some(llm))
+                    if error.code.as_deref() != Some("llm_disabled") =>
+                {
                     write!(f, "you are not allowed to run LLM \"{llm}\" (403)")
                 }
                 _ => cause.told_of("central").fmt(f),

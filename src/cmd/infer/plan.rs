@@ -34,7 +34,10 @@ pub(crate) fn show(
         }),
         Err(none) => json!({ "provider": null, "why": none.to_string() }),
     };
-    let plan = render::document("InferencePlan", json!({ "llm": llm.as_str(), "central": central, "failover": local }));
+    let plan = render::document(
+        "InferencePlan",
+        json!({ "llm": llm.as_str(), "central": central, "failover": local }),
+    );
     run.print(&render::document_text(&plan, Format::Json))?;
     Ok(Exit::Ok)
 }

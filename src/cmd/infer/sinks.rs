@@ -101,7 +101,10 @@ impl Sink for DocumentSink {
 
 fn keep(kept: &mut String, text: &str) -> io::Result<()> {
     if kept.len() + text.len() > DOCUMENT_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the answer does not fit a document; use -o text"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "the answer does not fit a document; use -o text",
+        ));
     }
     kept.push_str(text);
     Ok(())

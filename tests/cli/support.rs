@@ -1,0 +1,202 @@
+//! The stage that every story is played on.
+
+use assert_cmd::{Command, assert::Assert};
+use fakes::{Canary, Engine, Evild, Mcpd};
+use predicates::prelude::*;
+use serde_json::Value;
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// What the doubles and the tiny model say.
+pub(crate) const TEN_WORDS: &str = "The tiny model answers with exactly these ten plain words.";
+/// A prompt that must be found nowhere afterwards.
+pub(crate) const PROMPT: &str = "canary-prompt-Who-are-you-4e1b";
+/// No command of these tests takes longer, even on a loaded machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// The client of one person: a home of its own, a server, a token.
+pub(crate) struct Client {
+    home: TempDir,
+    server: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A person with a token (in the environment) who uses the server at `url`.
+    pub(crate) fn of(url: &str, token: &str) -> Self {
+        Self {
+            home: tempfile::tempdir().expect("a home"),
+            server: url.to_owned(),
+            token: Some(token.to_owned()),
+        }
+    }
+
+    /// A person without a token.
+    pub(crate) fn stranger(url: &str) -> Self {
+        Self { token: None, ..Self::of(url, "") }
+    }
+
+    /// The home folder.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Where the provider file is looked for by default.
+    pub(crate) fn providers_path(&self) -> PathBuf {
+        self.home().join(".config/mcpctl/providers.yaml")
+    }
+
+    /// Writes the provider file.
+    pub(crate) fn providers(&self, text: &str) -> &Self {
+        let path = self.providers_path();
+        fs::create_dir_all(path.parent().expect("a folder")).expect("the config folder");
+        fs::write(&path, text).expect("the provider file");
+        // The umask of whoever runs the tests must not matter.
+        for path in path.ancestors().take_while(|path| path.starts_with(self.home())) {
+            let mode = if path.is_dir() { 0o700 } else { 0o600 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+        self
+    }
+
+    /// Declares the provider `laptop` at an OpenAI-compatible base URL as failover for an LLM.
+    pub(crate) fn failover(&self, llm: &str, url: &str) -> &Self {
+        self.providers(&provider("laptop", llm, url, true))
+    }
+
+    /// The program with these arguments, in an environment that holds nothing else.
+    pub(crate) fn cmd<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mcpctl"));
+        command.env_clear().env("HOME", self.home()).env("MCPCTL_SERVER", &self.server).timeout(LIMIT);
+        if let Some(token) = &self.token {
+            command.env("MCPCTL_TOKEN", token);
+        }
+        command.args(args);
+        command
+    }
+
+    /// Runs `mcpctl infer chat-prod PROMPT` and more arguments.
+    pub(crate) fn infer(&self, more: &[&str]) -> Assert {
+        self.cmd(["infer", "chat-prod", PROMPT].iter().chain(more)).assert()
+    }
+
+    /// Runs `mcpctl infer chat-prod PROMPT -o json`: the exit code, and the one document on stdout.
+    pub(crate) fn infer_json(&self, more: &[&str]) -> (i32, Value) {
+        let output = self
+            .cmd(["infer", "chat-prod", PROMPT, "-o", "json"].iter().chain(more))
+            .output()
+            .expect("it ran");
+        let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("stdout is no document ({error}): {output:?}");
+        });
+        (output.status.code().expect("an exit code"), document)
+    }
+}
+
+/// An entry of a provider file, with the line that starts the list if it is the first.
+pub(crate) fn provider(name: &str, llm: &str, url: &str, first: bool) -> String {
+    let mut text = if first { "providers:\n".to_owned() } else { String::new() };
+    write!(
+        text,
+        "  - name: {name}\n    type: openai\n    failoverFor: {llm}\n    url: {url}\n    model: {name}-model\n"
+    )
+    .expect("a string takes all");
+    text
+}
+
+/// The whole product in small: a real server with one LLM, its upstream, a person who may run it, and that
+/// person's local provider. When it goes, it looks for secrets in everything that was written or sent.
+pub(crate) struct Stage {
+    pub(crate) mcpd: Mcpd,
+    pub(crate) upstream: Engine,
+    pub(crate) local: Engine,
+    pub(crate) dana: Client,
+    pub(crate) dana_token: String,
+    canary: Canary,
+}
+
+impl Stage {
+    /// Dana may view and run `chat-prod`.
+    pub(crate) fn new() -> Self {
+        Self::with_rights(&["view", "run"])
+    }
+
+    /// Dana has these rights on `chat-prod`, by the role binding `dana-chat`.
+    pub(crate) fn with_rights(verbs: &[&str]) -> Self {
+        let (upstream, local) = (Engine::start(), Engine::builder().text("Hello from the laptop.").start());
+        let mcpd = Mcpd::start();
+        mcpd.create_llm("chat-prod", &format!("{}/v1", upstream.url()));
+        mcpd.create_user("dana@example.com");
+        let grants: Vec<_> = verbs.iter().map(|verb| (*verb, "llms", Some("chat-prod"))).collect();
+        if !grants.is_empty() {
+            mcpd.grant("dana-chat", "dana@example.com", &grants);
+        }
+        let dana_token = mcpd.token_for("dana@example.com");
+        let dana = Client::of(&mcpd.url(), &dana_token);
+        dana.failover("chat-prod", &format!("{}/v1", local.url()));
+        let mut canary = Canary::new();
+        canary.watch("dana's token", &dana_token);
+        canary.watch("the administrator's token", mcpd.admin_token());
+        Self { mcpd, upstream, local, dana, dana_token, canary }
+    }
+
+    /// The local provider got not one byte.
+    pub(crate) fn assert_local_untouched(&self) {
+        assert_eq!(self.local.bytes_received(), 0, "the local provider was contacted");
+        assert_eq!(self.local.connections(), 0, "the local provider was connected to");
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let (local, logs) = (self.local.received(), self.mcpd.logs());
+        let places: [(&str, &[u8]); 2] =
+            [("what the local provider got", &local), ("the server's log", logs.as_bytes())];
+        self.canary.sweep(&[self.dana.home(), &self.mcpd.data_dir()], &places);
+        // The prompt goes to whoever answers, and is kept by nobody.
+        let mut prompt = Canary::new();
+        prompt.watch("the prompt", PROMPT);
+        prompt.sweep(&[self.dana.home(), &self.mcpd.data_dir()], &[("the server's log", logs.as_bytes())]);
+    }
+}
+
+/// A person whose server is a scripted double, with a local provider; for what only a broken server does.
+pub(crate) struct Scripted {
+    pub(crate) central: Evild,
+    pub(crate) local: Engine,
+    pub(crate) dana: Client,
+}
+
+impl Scripted {
+    /// The n-th connection to the server gets the n-th script, the last one repeats.
+    pub(crate) fn new(central: Evild) -> Self {
+        let local = Engine::builder().text("Hello from the laptop.").start();
+        let dana = Client::of(&central.url(), "mcpd_0123456789abcdef_canarycanarycanarycanary");
+        dana.failover("chat-prod", &format!("{}/v1", local.url()));
+        Self { central, local, dana }
+    }
+
+    /// The local provider got not one byte.
+    pub(crate) fn assert_local_untouched(&self) {
+        assert_eq!(self.local.bytes_received(), 0, "the local provider was contacted");
+    }
+
+    /// How many times the server was asked for permission.
+    pub(crate) fn probes(&self) -> usize {
+        self.central.requests().iter().filter(|request| request.method == "HEAD").count()
+    }
+}
+
+/// stderr holds this text.
+pub(crate) fn says(text: &str) -> impl Predicate<str> {
+    predicate::str::contains(text.to_owned())
+}
