@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// What the doubles and the tiny model say.
 pub(crate) const TEN_WORDS: &str = "The tiny model answers with exactly these ten plain words.";
@@ -24,11 +24,12 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     home: TempDir,
     server: String,
-    token: Option<String>,
+    /// A file apart from the home, so that the token is no part of a printed command and of no sweep.
+    token: Option<NamedTempFile>,
 }
 
 impl Client {
-    /// A person with a token (in the environment) who uses the server at `url`.
+    /// A person with a token who uses the server at `url`.
     pub(crate) fn of(url: &str, token: &str) -> Self {
         Self {
             home: tempfile::tempdir().expect("a home"),
@@ -39,7 +40,7 @@ impl Client {
 
     /// A person without a token.
     pub(crate) fn stranger(url: &str) -> Self {
-        Self { token: None, ..Self::of(url, "") }
+        Self { home: tempfile::tempdir().expect("a home"), server: url.to_owned(), token: None }
     }
 
     /// The home folder.
@@ -75,7 +76,7 @@ impl Client {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mcpctl"));
         command.env_clear().env("HOME", self.home()).env("MCPCTL_SERVER", &self.server).timeout(LIMIT);
         if let Some(token) = &self.token {
-            command.env("MCPCTL_TOKEN", token);
+            command.env("MCPCTL_TOKEN_FILE", token.path());
         }
         command.args(args);
         command
@@ -131,7 +132,7 @@ impl Stage {
     pub(crate) fn with_rights(verbs: &[&str]) -> Self {
         let (upstream, local) = (Engine::start(), Engine::builder().text("Hello from the laptop.").start());
         let mcpd = Mcpd::start();
-        mcpd.create_llm("chat-prod", &format!("{}/v1", upstream.url()));
+        mcpd.create_llm("chat-prod", &upstream.url());
         mcpd.create_user("dana@example.com");
         let grants: Vec<_> = verbs.iter().map(|verb| (*verb, "llms", Some("chat-prod"))).collect();
         if !grants.is_empty() {
@@ -139,7 +140,7 @@ impl Stage {
         }
         let dana_token = mcpd.token_for("dana@example.com");
         let dana = Client::of(&mcpd.url(), &dana_token);
-        dana.failover("chat-prod", &format!("{}/v1", local.url()));
+        dana.failover("chat-prod", &local.url());
         let mut canary = Canary::new();
         canary.watch("dana's token", &dana_token);
         canary.watch("the administrator's token", mcpd.admin_token());
@@ -181,7 +182,7 @@ impl Scripted {
     pub(crate) fn new(central: Evild) -> Self {
         let local = Engine::builder().text("Hello from the laptop.").start();
         let dana = Client::of(&central.url(), "mcpd_0123456789abcdef_canarycanarycanarycanary");
-        dana.failover("chat-prod", &format!("{}/v1", local.url()));
+        dana.failover("chat-prod", &local.url());
         Self { central, local, dana }
     }
 
