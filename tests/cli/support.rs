@@ -31,11 +31,9 @@ pub(crate) struct Client {
 impl Client {
     /// A person with a token who uses the server at `url`.
     pub(crate) fn of(url: &str, token: &str) -> Self {
-        Self {
-            home: tempfile::tempdir().expect("a home"),
-            server: url.to_owned(),
-            token: Some(token.to_owned()),
-        }
+        let file = NamedTempFile::new().expect("a file for the token");
+        fs::write(file.path(), format!("{token}\n")).expect("the token");
+        Self { token: Some(file), ..Self::stranger(url) }
     }
 
     /// A person without a token.
