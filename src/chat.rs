@@ -203,7 +203,7 @@ impl Call<'_> {
     }
 
     fn read_fault(&self, error: &io::Error) -> Fault {
-        if error.get_ref().is_some_and(|inner| inner.is::<TimedOut>()) {
+        if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TimedOut>) {
             return past_total(self.limits).unwrap_or(match self.answer.delivered {
                 0 => Fault::NoContent(self.limits.first_content),
                 _ => Fault::Idle(self.limits.idle),
@@ -215,12 +215,13 @@ impl Call<'_> {
         }
     }
 
-    fn first_deadline(&self) -> Option<Instant> {
+    fn first_deadline(&self) -> Instant {
         self.earlier(self.started + self.limits.first_content)
     }
 
-    fn earlier(&self, deadline: Instant) -> Option<Instant> {
-        Some(self.limits.total.map_or(deadline, |(_, end)| end.min(deadline)))
+    /// A deadline, or the end of everything if that comes first.
+    fn earlier(&self, deadline: Instant) -> Instant {
+        self.limits.total.map_or(deadline, |(_, end)| end.min(deadline))
     }
 }
 
@@ -241,7 +242,7 @@ pub fn error_status(response: Response) -> Fault {
     let status = response.status().as_u16();
     let mut error = remote_error(response.headers());
     let mut body = Body::new(response, ERROR_MAX);
-    body.wait_until(Some(Instant::now() + ERROR_LIMIT));
+    body.wait_until(Instant::now() + ERROR_LIMIT);
     let mut text = Vec::new();
     // An error whose text is cut or late is the same error.
     let _ = body.read_to_end(&mut text);

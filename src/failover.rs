@@ -114,7 +114,7 @@ impl<S> Probe<S> {
     /// Takes the server's answer. Only an allowed verdict makes a permit.
     pub fn answered(self, verdict: Verdict) -> Result<Permit<S>, GaveUp> {
         let Self { cause, stand_in } = self;
-        match verdict.outcome() {
+        match verdict.into_outcome() {
             Ok(()) => Ok(Permit { cause, stand_in }),
             Err(why) => Err(GaveUp { cause, why }),
         }

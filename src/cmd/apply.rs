@@ -56,12 +56,9 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
 }
 
 pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exit> {
-    let doomed: Vec<(String, String)> = match (&args.kind, &args.name) {
-        (Some(kind), Some(name)) => vec![(kind.to_lowercase(), name.clone())],
-        _ => {
-            let documents = read_all(run, &args.file)?;
-            documents.iter().rev().map(|d| (d.kind().to_lowercase(), d.name().to_owned())).collect()
-        }
+    let doomed: Vec<(String, String)> = if let (Some(kind), Some(name)) = (&args.kind, &args.name) { vec![(kind.to_lowercase(), name.clone())] } else {
+        let documents = read_all(run, &args.file)?;
+        documents.iter().rev().map(|d| (d.kind().to_lowercase(), d.name().to_owned())).collect()
     };
     let paths = doomed.iter().map(|(kind, name)| path_of(kind, name)).collect::<anyhow::Result<Vec<_>>>()?;
     let gateway = run.gateway()?;

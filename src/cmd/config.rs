@@ -43,7 +43,7 @@ pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<E
         ConfigCommand::GetContexts => get_contexts(run),
         ConfigCommand::UseContext { name } => use_context(run, name),
         ConfigCommand::SetContext { name, ca_file, insecure_http } => {
-            set_context(run, name, ca_file, insecure_http)
+            set_context(run, &name, ca_file, insecure_http)
         }
         ConfigCommand::View => view(run),
         ConfigCommand::Path => {
@@ -80,12 +80,12 @@ fn use_context(run: &mut Run<'_>, name: String) -> anyhow::Result<Exit> {
 
 fn set_context(
     run: &mut Run<'_>,
-    name: String,
+    name: &str,
     ca_file: Option<PathBuf>,
     insecure_http: bool,
 ) -> anyhow::Result<Exit> {
     let (mut config, path) = run.config()?;
-    let known = config.context(&name).ok().cloned();
+    let known = config.context(name).ok().cloned();
     let server = run.global.server.clone().or_else(|| known.as_ref().map(|context| context.server.clone()));
     let server = server.ok_or_else(|| super::Usage("say where it is: --server URL".into()))?;
     let ca_file = match ca_file.or_else(|| known.as_ref().and_then(|context| context.ca_file.clone())) {
@@ -96,9 +96,9 @@ fn set_context(
         ),
         None => None,
     };
-    config.put(Context { name: name.clone(), server, ca_file, insecure_http })?;
+    config.put(Context { name: name.to_owned(), server, ca_file, insecure_http })?;
     let what = if known.is_some() { "changed" } else { "created" };
-    let selected = if config.current_context.as_deref() == Some(&name) { " and selected" } else { "" };
+    let selected = if config.current_context.as_deref() == Some(name) { " and selected" } else { "" };
     config.save(&path)?;
     run.say(format_args!("Context \"{name}\" {what}{selected}."))?;
     if insecure_http {

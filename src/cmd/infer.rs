@@ -204,7 +204,7 @@ impl Ask<'_, '_> {
         match reason.as_str() {
             "length" => self.run.warn(length_warning(self.args.max_tokens)),
             "content_filter" => {
-                self.run.warn("a content filter cut the answer (finish_reason: content_filter)")
+                self.run.warn("a content filter cut the answer (finish_reason: content_filter)");
             }
             _ => {}
         }

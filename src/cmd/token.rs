@@ -61,7 +61,7 @@ fn create(run: &mut Run<'_>, args: &CreateArgs) -> anyhow::Result<Exit> {
     let created: TokenCreated = run.gateway()?.send(Method::POST, paths::TOKENS, &wanted).map_err(Failure)?;
     match format {
         Format::Json => {
-            run.print(&render::document_text(&render::document("Token", json!(created)), format))?
+            run.print(&render::document_text(&render::document("Token", json!(created)), format))?;
         }
         _ => run.say(&created.token)?,
     }

@@ -202,7 +202,7 @@ impl Fault {
             Self::Status { status: 429, error } => error.origin == Some(Origin::Upstream),
             Self::Status { .. } => false,
             // An error event with a code that blames the request would be one on every server.
-            Self::ErrorEvent { code, .. } => !code.is_some_and(|code| blames_the_request(code)),
+            Self::ErrorEvent { code, .. } => !code.is_some_and(blames_the_request),
             Self::Tls(_) | Self::Unparsable(_) | Self::Deadline(_) | Self::OutputClosed | Self::Output(_) => {
                 false
             }

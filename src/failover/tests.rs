@@ -172,7 +172,7 @@ fn p12_no_status_but_200_permits_a_stand_in() {
 fn p07_401_403_and_404_are_denials_whatever_else_the_answer_says() {
     for status in [401, 403, 404] {
         let verdict = Verdict::judge(&asked(true), &reply(status, &[allow().to_string()], &["allowed"], &[]));
-        assert_eq!(verdict.outcome(), Err(Why::Denied(Denial::Status(status))));
+        assert_eq!(verdict.outcome(), Err(&Why::Denied(Denial::Status(status))));
     }
 }
 
@@ -180,20 +180,20 @@ fn p07_401_403_and_404_are_denials_whatever_else_the_answer_says() {
 fn p15_a_replayed_decision_is_not_a_yes() {
     let replayed = allow().to_string().replace("0101", "0202");
     let verdict = Verdict::judge(&asked(false), &reply(200, &[replayed], &["allowed"], &[]));
-    assert_eq!(verdict.outcome(), Err(Why::Unverified(Doubt::WrongNonce)));
+    assert_eq!(verdict.outcome(), Err(&Why::Unverified(Doubt::WrongNonce)));
     let without = allow().to_string().split("; nonce").next().unwrap().to_owned();
     let verdict = Verdict::judge(&asked(false), &reply(200, &[without], &["allowed"], &[]));
-    assert_eq!(verdict.outcome(), Err(Why::Unverified(Doubt::WrongNonce)));
+    assert_eq!(verdict.outcome(), Err(&Why::Unverified(Doubt::WrongNonce)));
 }
 
 #[test]
 fn p16_a_name_that_means_another_llm_by_now_is_not_a_yes() {
     let other = allow().to_string().replace(ID, OTHER_ID);
     let verdict = Verdict::judge(&asked(false), &reply(200, &[other], &[], &[]));
-    assert_eq!(verdict.outcome(), Err(Why::Unverified(Doubt::OtherLlm)));
+    assert_eq!(verdict.outcome(), Err(&Why::Unverified(Doubt::OtherLlm)));
     let by_id = Asked { llm: LlmKey::Id(OTHER_ID.parse().unwrap()), id: None, ..asked(false) };
     let verdict = Verdict::judge(&by_id, &reply(200, &[allow().to_string()], &[], &[]));
-    assert_eq!(verdict.outcome(), Err(Why::Unverified(Doubt::OtherLlm)));
+    assert_eq!(verdict.outcome(), Err(&Why::Unverified(Doubt::OtherLlm)));
 }
 
 #[test]

@@ -80,8 +80,13 @@ impl Verdict {
     }
 
     /// Yes, or why not.
-    pub fn outcome(&self) -> Result<(), Why> {
-        self.0.clone()
+    pub fn outcome(&self) -> Result<(), &Why> {
+        self.0.as_ref().copied()
+    }
+
+    /// Yes, or why not.
+    pub(super) fn into_outcome(self) -> Result<(), Why> {
+        self.0
     }
 
     /// One word for documents: `allowed`, `denied` or `unknown`.

@@ -49,8 +49,8 @@ impl Body {
     }
 
     /// From now on no read waits longer than until `deadline`.
-    pub fn wait_until(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+    pub fn wait_until(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
     }
 
     /// The next piece, which may be empty; `None` at the end.

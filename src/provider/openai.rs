@@ -30,7 +30,7 @@ pub(super) fn endpoint(spec: &OpenAi, model: &str, env: &Environment) -> Result<
 pub(super) fn readiness(spec: &OpenAi, model: &str, env: &Environment) -> Readiness {
     match models(spec, env) {
         // Some servers list a file name or nothing at all, and still answer: the list is a hint, not a proof.
-        Ok(status) if status == 200 => Readiness::Running,
+        Ok(200) => Readiness::Running,
         Ok(status) => {
             Readiness::Down(format!("{} answered {status} when asked for {model}", http::target(&spec.url)))
         }

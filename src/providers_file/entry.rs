@@ -190,7 +190,7 @@ pub(super) fn check(
 ) -> Result<Provider, Vec<Problem>> {
     let mut check = Check { path, places, home, problems: Vec::new() };
     if let Err(error) = check_name(&raw.name) {
-        check.wrong("name", error);
+        check.wrong("name", error.to_string());
     }
     if raw.model.trim().is_empty() {
         check.wrong("model", "a model must not be empty");
@@ -220,8 +220,8 @@ impl Check<'_> {
         self.places.key(&format!("{}.{key}", self.path))
     }
 
-    fn wrong(&mut self, key: &str, message: impl ToString) {
-        let problem = Problem::new(self.value(key), message.to_string());
+    fn wrong(&mut self, key: &str, message: impl Into<String>) {
+        let problem = Problem::new(self.value(key), message);
         self.problems.push(problem);
     }
 
@@ -236,7 +236,7 @@ impl Check<'_> {
             let key = if list { format!("failoverFor[{i}]") } else { "failoverFor".into() };
             match name.parse() {
                 Ok(name) => parsed.push(name),
-                Err(error) => self.wrong(&key, error),
+                Err(error) => self.wrong(&key, error.to_string()),
             }
         }
         parsed

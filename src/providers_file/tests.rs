@@ -29,12 +29,12 @@ providers:
     apiKeyEnv: LMSTUDIO_KEY
 ";
 
-fn home() -> Option<&'static Path> {
-    Some(Path::new("/home/dana"))
+fn home() -> &'static Path {
+    Path::new("/home/dana")
 }
 
 fn problem(text: &str) -> (usize, usize, String) {
-    let problems = parse(text, home()).expect_err(text);
+    let problems = parse(text, Some(home())).expect_err(text);
     let first = &problems[0];
     (first.place.line, first.place.column, format!("{} | {}", first.message, first.label))
 }
@@ -45,7 +45,7 @@ fn entry(lines: &str) -> String {
 
 #[test]
 fn the_example_of_the_documentation_is_understood() {
-    let (registry, lines) = parse(GOOD, home()).unwrap();
+    let (registry, lines) = parse(GOOD, Some(home())).unwrap();
     let names: Vec<_> = registry.failovers().map(|(llm, p)| format!("{llm}={}", p.name)).collect();
     assert_eq!(names, ["qwen3-8b=local-qwen", "small-chat=laptop", "tiny-chat=laptop"]);
     assert_eq!(lines.values().copied().collect::<Vec<_>>(), [4, 16, 16]);
@@ -112,12 +112,12 @@ fn an_unknown_type_suggests_the_nearest() {
 #[test]
 fn several_problems_are_told_at_once() {
     let text = GOOD.replace("0.75", "7.5").replace("model: qwen3-8b", "model: ''");
-    assert_eq!(parse(&text, home()).unwrap_err().len(), 2);
+    assert_eq!(parse(&text, Some(home())).unwrap_err().len(), 2);
 }
 
 #[test]
 fn unregistering_a_provider_of_a_file_removes_its_failovers() {
-    let (mut registry, _) = parse(GOOD, home()).unwrap();
+    let (mut registry, _) = parse(GOOD, Some(home())).unwrap();
     registry.unregister("laptop").unwrap();
     assert_eq!(registry.failovers().map(|(llm, _)| llm.as_str()).collect::<Vec<_>>(), ["qwen3-8b"]);
 }

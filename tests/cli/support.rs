@@ -1,5 +1,7 @@
 //! The stage that every story is played on.
 
+#![expect(clippy::expect_used, reason = "a stage that cannot be set fails the story")]
+
 use assert_cmd::{Command, assert::Assert};
 use fakes::{Canary, Engine, Evild, Mcpd};
 use predicates::prelude::*;
@@ -18,7 +20,7 @@ pub(crate) const TEN_WORDS: &str = "The tiny model answers with exactly these te
 /// A prompt that must be found nowhere afterwards.
 pub(crate) const PROMPT: &str = "canary-prompt-Who-are-you-4e1b";
 /// No command of these tests takes longer, even on a loaded machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// The client of one person: a home of its own, a server, a token.
 pub(crate) struct Client {

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use mcp_api::LlmKey;
 use serde_json::{Map, Value};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ const PROMPT_MAX: u64 = 8 << 20;
 
 /// Ask an LLM; a local provider stands in if the server's inference path is down and the server permits it
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, and all combinations make sense")]
 #[command(after_help = "Examples:\n  mcpctl infer chat-prod \"Capital of France? One word.\"\n  \
                         git diff --staged | mcpctl infer chat-prod \"Write a commit subject.\"\n  \
                         mcpctl infer chat-prod -f issue.md \"Label: bug or feature?\" -o json\n\n\
@@ -38,7 +39,7 @@ pub(crate) struct InferArgs {
     /// A conversation to go on with: a JSON or YAML list of messages
     #[arg(long, value_name = "FILE")]
     pub(crate) messages: Option<PathBuf>,
-    /// More fields of the request, such as top_p=0.9 or stop='["END"]'; values are JSON, else text
+    /// More fields of the request, such as `top_p=0.9`; values are JSON, else text
     #[arg(long, value_name = "K=V")]
     pub(crate) param: Vec<String>,
     /// The most tokens that the answer may have
@@ -53,7 +54,7 @@ pub(crate) struct InferArgs {
     /// Who may answer: auto fails over, central never does, local skips the server's inference (and still asks for permission)
     #[arg(long, value_enum, default_value_t = Route::Auto, value_name = "ROUTE")]
     pub(crate) route: Route,
-    /// Exit 8 unless the model says that it was done (finish_reason: stop)
+    /// Exit 8 unless the model says that it was done (`finish_reason` is `stop`)
     #[arg(long)]
     pub(crate) strict: bool,
     /// Say on stderr who answered, with how many tokens, in which time
@@ -206,12 +207,12 @@ impl InferArgs {
     }
 }
 
-fn text_file(path: &PathBuf) -> anyhow::Result<String> {
+fn text_file(path: &Path) -> anyhow::Result<String> {
     let bytes = files::read(path, PROMPT_MAX).map_err(|error| Usage(error.to_string()))?;
     String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())).into())
 }
 
-fn conversation(path: &PathBuf) -> anyhow::Result<Vec<Message>> {
+fn conversation(path: &Path) -> anyhow::Result<Vec<Message>> {
     let text = text_file(path)?;
     serde_yaml::from_str(&text)
         .map_err(|error| Usage(format!("{}: not a list of messages: {error}", path.display())))
