@@ -81,7 +81,10 @@ impl Verdict {
 
     /// Yes, or why not.
     pub fn outcome(&self) -> Result<(), &Why> {
-        self.0.as_ref().copied()
+        match &self.0 {
+            Ok(()) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     /// Yes, or why not.

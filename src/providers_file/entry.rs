@@ -234,7 +234,7 @@ impl Check<'_> {
         let mut parsed = Vec::new();
         for (i, name) in names.iter().enumerate() {
             let key = if list { format!("failoverFor[{i}]") } else { "failoverFor".into() };
-            match name.parse() {
+            match name.parse::<LlmName>() {
                 Ok(name) => parsed.push(name),
                 Err(error) => self.wrong(&key, error.to_string()),
             }
