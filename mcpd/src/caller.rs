@@ -127,7 +127,7 @@ mod tests {
         format!("mcpd_{}_{}", "a".repeat(16), "0".repeat(64))
     }
 
-    fn headers(authorization: &[&str]) -> HeaderMap {
+    fn headers(authorization: &[&String]) -> HeaderMap {
         authorization.iter().map(|value| (header::AUTHORIZATION, value.parse().unwrap())).collect()
     }
 

@@ -170,6 +170,13 @@ mod tests {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
+    /// A folder as an operator would make it.
+    fn private(home: &tempfile::TempDir) -> PathBuf {
+        let folder = home.path().join("data");
+        make_folder(&folder).unwrap();
+        folder
+    }
+
     fn place(folder: &Path) -> Place {
         Place::find(None, Some(folder), |_| None).unwrap()
     }
@@ -177,10 +184,11 @@ mod tests {
     #[test]
     fn one_process_at_a_time_holds_a_database() {
         let home = tempfile::tempdir().unwrap();
-        let claim = place(home.path()).claim().unwrap();
-        assert!(matches!(place(home.path()).claim(), Err(PlaceError::InUse(_))));
+        let folder = private(&home);
+        let claim = place(&folder).claim().unwrap();
+        assert!(matches!(place(&folder).claim(), Err(PlaceError::InUse(_))));
         drop(claim);
-        place(home.path()).claim().unwrap();
+        place(&folder).claim().unwrap();
     }
 
     #[test]
@@ -200,11 +208,12 @@ mod tests {
     #[test]
     fn k07_a_link_in_place_of_the_database_is_refused() {
         let home = tempfile::tempdir().unwrap();
+        let folder = private(&home);
         std::fs::write(home.path().join("elsewhere"), "").unwrap();
-        for planted in ["mcpd.db", "mcpd.db.lock"] {
-            let link = home.path().join(planted);
+        for planted in ["mcpd.db.lock", "mcpd.db"] {
+            let link = folder.join(planted);
             std::os::unix::fs::symlink(home.path().join("elsewhere"), &link).unwrap();
-            assert!(matches!(place(home.path()).claim(), Err(PlaceError::NotOurs { .. })), "{planted}");
+            assert!(matches!(place(&folder).claim(), Err(PlaceError::NotOurs { .. })), "{planted}");
             std::fs::remove_file(link).unwrap();
         }
     }

@@ -1,0 +1,102 @@
+//! The program as an operator sees it: what it prints, what it refuses, and how it exits.
+
+use crate::cases::sql;
+use fakes::Mcpd;
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+/// Runs `mcpd` and waits for its end.
+fn run(data_dir: &PathBuf, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcpd"));
+    command.args(args).env_clear().env("MCPD_DATA_DIR", data_dir).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_database() {
+    let mcpd = Mcpd::start();
+    for args in [&["bootstrap", "--admin", "eve"][..], &["migrate"], &["serve", "--listen", "127.0.0.1:0"]] {
+        let refused = run(&mcpd.data_dir(), args);
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{args:?}");
+        assert!(stderr(&refused).contains("is running on"), "{args:?}: {}", stderr(&refused));
+    }
+    let beside = run(&mcpd.data_dir(), &["check"]);
+    assert!(beside.status.success(), "{}", stderr(&beside));
+}
+
+#[test]
+fn bootstrap_prints_the_token_and_only_it_and_only_once() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    let first = run(&dir, &["bootstrap", "--admin", "ana"]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let text = String::from_utf8(first.stdout).unwrap();
+    assert_eq!((text.lines().count(), text.trim_end().len()), (1, 5 + 16 + 1 + 64));
+    let second = run(&dir, &["bootstrap", "--admin", "ana"]);
+    assert!(!second.status.success() && second.stdout.is_empty());
+    assert!(stderr(&second).contains("mcpctl token create"), "{}", stderr(&second));
+}
+
+#[test]
+fn the_server_prints_one_line_and_all_else_is_json_on_stderr() {
+    let mut mcpd = Mcpd::start();
+    mcpd.request("GET", "/nope\"}{", None, &[], b"");
+    mcpd.stop();
+    let logs = mcpd.logs();
+    let (json, plain): (Vec<_>, Vec<_>) =
+        logs.lines().partition(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    assert_eq!(plain, [format!("mcpd listening on {}", mcpd.url())]);
+    assert!(!json.is_empty());
+}
+
+#[test]
+fn d06_a_database_of_a_newer_mcpd_is_left_alone() {
+    let mut mcpd = Mcpd::start();
+    mcpd.stop();
+    sql(
+        &mcpd,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', 1, x'00', 0)",
+    );
+    let refused = run(&mcpd.data_dir(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+    assert!(stderr(&refused).contains("newer mcpd"), "{}", stderr(&refused));
+    let check = run(&mcpd.data_dir(), &["check"]);
+    assert_eq!(check.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&check.stdout).contains("BAD the database was written by a newer mcpd"));
+}
+
+#[test]
+fn d02_a_damaged_database_is_not_served() {
+    let mut mcpd = Mcpd::start();
+    mcpd.stop();
+    let file = mcpd.data_dir().join("mcpd.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[..16].fill(b'x');
+    std::fs::write(&file, bytes).unwrap();
+    assert!(!run(&mcpd.data_dir(), &["serve", "--listen", "127.0.0.1:0"]).status.success());
+    assert!(!run(&mcpd.data_dir(), &["check"]).status.success());
+}
+
+#[test]
+fn d05_check_names_the_linked_sqlite() {
+    let mcpd = Mcpd::start();
+    let check = run(&mcpd.data_dir(), &["check"]);
+    let found = String::from_utf8(check.stdout).unwrap();
+    assert!(found.starts_with("ok  SQLite 3."), "{found}");
+    assert!(found.contains("ok  schema") && found.contains("ok  integrity"), "{found}");
+}
+
+#[test]
+fn postgres_is_refused_in_words() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = run(&home.path().to_owned(), &["serve", "--database", "postgres://mcpd:canary@db/mcpd"]);
+    assert!(!refused.status.success());
+    assert!(stderr(&refused).contains("not supported by this build"), "{}", stderr(&refused));
+    assert!(!stderr(&refused).contains("canary"));
+}
