@@ -224,9 +224,11 @@ mod tests {
 
     #[test]
     fn a_decision_survives_the_wire() {
-        for decision in
-            [allow(), Decision::Deny { nonce: None }, Decision::Deny { nonce: Some(Nonce::from_bytes([0; 16])) }]
-        {
+        for decision in [
+            allow(),
+            Decision::Deny { nonce: None },
+            Decision::Deny { nonce: Some(Nonce::from_bytes([0; 16])) },
+        ] {
             assert_eq!(decision.to_string().parse(), Ok(decision));
         }
     }

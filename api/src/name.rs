@@ -38,7 +38,9 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("a name must not be empty"),
             Self::TooLong(max) => write!(f, "a name has at most {max} characters"),
             Self::Start(c) => write!(f, "a name starts with a lower-case letter or a digit, not {:?}", *c),
-            Self::Char(c) => write!(f, "a name has lower-case letters, digits, '.', '_' and '-' only, not {:?}", *c),
+            Self::Char(c) => {
+                write!(f, "a name has lower-case letters, digits, '.', '_' and '-' only, not {:?}", *c)
+            }
             Self::DotDot => f.write_str("a name must not contain '..'"),
             Self::LooksLikeId => f.write_str("this name has the shape of an id; choose another one"),
             Self::NotAnId => f.write_str("an id is 'c' and 24 lower-case letters or digits"),
@@ -215,8 +217,28 @@ mod tests {
     #[test]
     fn i02_confusable_and_odd_names_are_refused() {
         let odd = [
-            "", "-x", ".x", "_x", "a..b", "A", "Chat", "chаt", "chat\u{200b}", "\u{202e}tahc", "e\u{301}", "ﬀ", "a b",
-            "a/b", "a\\b", "a%2fb", "a;b", "a\0b", "a\nb", "qwen3\u{ff0d}8b", "ı", "chat:latest",
+            "",
+            "-x",
+            ".x",
+            "_x",
+            "a..b",
+            "A",
+            "Chat",
+            "chаt",
+            "chat\u{200b}",
+            "\u{202e}tahc",
+            "e\u{301}",
+            "ﬀ",
+            "a b",
+            "a/b",
+            "a\\b",
+            "a%2fb",
+            "a;b",
+            "a\0b",
+            "a\nb",
+            "qwen3\u{ff0d}8b",
+            "ı",
+            "chat:latest",
         ];
         for name in odd {
             assert!(name.parse::<LlmName>().is_err(), "{name:?} was taken for a name");

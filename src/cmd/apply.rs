@@ -8,6 +8,7 @@ use crate::{
     gateway::Gateway,
     yaml::{self, Problem},
 };
+use anyhow::Context as _;
 use clap::Args;
 use mcp_api::{Document, SubjectKind, document::API_VERSION, paths};
 use reqwest::Method;
@@ -49,21 +50,24 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
     let documents = read_all(run, &args.file)?;
     let gateway = run.gateway()?;
     for document in &documents {
-        let done = put(&gateway, document).map_err(Failure)?;
-        run.say(format_args!("{}/{} {done}", document.kind().to_lowercase(), document.name()))?;
+        let name = format!("{}/{}", document.kind().to_lowercase(), document.name());
+        let done = put(&gateway, document).map_err(Failure).with_context(|| name.clone())?;
+        run.say(format_args!("{name} {done}"))?;
     }
     Ok(Exit::Ok)
 }
 
 pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exit> {
-    let doomed: Vec<(String, String)> = if let (Some(kind), Some(name)) = (&args.kind, &args.name) { vec![(kind.to_lowercase(), name.clone())] } else {
+    let doomed: Vec<(String, String)> = if let (Some(kind), Some(name)) = (&args.kind, &args.name) {
+        vec![(kind.to_lowercase(), name.clone())]
+    } else {
         let documents = read_all(run, &args.file)?;
         documents.iter().rev().map(|d| (d.kind().to_lowercase(), d.name().to_owned())).collect()
     };
     let paths = doomed.iter().map(|(kind, name)| path_of(kind, name)).collect::<anyhow::Result<Vec<_>>>()?;
     let gateway = run.gateway()?;
     for ((kind, name), path) in doomed.iter().zip(paths) {
-        gateway.delete(&path).map_err(Failure)?;
+        gateway.delete(&path).map_err(Failure).with_context(|| format!("{kind}/{name}"))?;
         run.say(format_args!("{kind}/{name} deleted"))?;
     }
     Ok(Exit::Ok)

@@ -10,6 +10,7 @@ use crate::{
     providers_file::ProvidersFile,
     render::{self, Format, Listing, Row},
 };
+use anyhow::Context as _;
 use clap::Subcommand;
 use mcp_api::{Llm, LlmKey};
 use serde_json::json;
@@ -85,7 +86,8 @@ fn get(run: &mut Run<'_>, names: &[String]) -> anyhow::Result<Exit> {
     let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json, Format::Jsonl, Format::Name])?;
     let keys = names.iter().map(|name| key(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let gateway = run.gateway()?;
-    let llms = keys.iter().map(|key| gateway.llm(key).map_err(Failure)).collect::<Result<Vec<_>, _>>()?;
+    let one = |key: &LlmKey| gateway.llm(key).map_err(Failure).with_context(|| format!("llm/{key}"));
+    let llms = keys.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?;
     if format == Format::Name {
         for llm in &llms {
             run.say(&llm.name)?;

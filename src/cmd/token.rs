@@ -5,6 +5,7 @@ use crate::{
     exit::Exit,
     render::{self, Format, Listing, Row},
 };
+use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
 use mcp_api::{NewToken, Subject, SubjectKind, TokenCreated, TokenInfo, identity::Items, paths};
 use reqwest::Method;
@@ -111,7 +112,7 @@ fn revoke(run: &mut Run<'_>, id: &str) -> anyhow::Result<Exit> {
             Usage("give the id of the token as `mcpctl token list` shows it, not the token".into()).into()
         );
     }
-    run.gateway()?.delete(&paths::token(id)).map_err(Failure)?;
+    run.gateway()?.delete(&paths::token(id)).map_err(Failure).with_context(|| format!("token {id}"))?;
     run.say(format_args!("Token {id} revoked."))?;
     Ok(Exit::Ok)
 }

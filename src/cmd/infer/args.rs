@@ -20,7 +20,10 @@ const PROMPT_MAX: u64 = 8 << 20;
 
 /// Ask an LLM; a local provider stands in if the server's inference path is down and the server permits it
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, and all combinations make sense")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own, and all combinations make sense"
+)]
 #[command(after_help = "Examples:\n  mcpctl infer chat-prod \"Capital of France? One word.\"\n  \
                         git diff --staged | mcpctl infer chat-prod \"Write a commit subject.\"\n  \
                         mcpctl infer chat-prod -f issue.md \"Label: bug or feature?\" -o json\n\n\
