@@ -38,8 +38,8 @@ pub struct Endpoint {
     pub url: Url,
     /// The credential for this endpoint and no other.
     pub bearer: Option<Secret>,
-    /// Its name for the model.
-    pub model: String,
+    /// Its name for the model; none where the URL says it.
+    pub model: Option<String>,
     /// Sent as `x-request-id`.
     pub request_id: Option<String>,
 }
@@ -129,7 +129,7 @@ fn send(client: &Client, endpoint: &Endpoint, request: &ChatRequest) -> reqwest:
     if let Some(id) = &endpoint.request_id {
         call = call.header(headers::REQUEST_ID, id);
     }
-    call.body(request.body(&endpoint.model).to_string()).send()
+    call.body(request.body(endpoint.model.as_deref()).to_string()).send()
 }
 
 /// The caller's own limit, if it is over.

@@ -147,7 +147,11 @@ impl Gateway {
         let endpoint = chat::Endpoint {
             url: self.url(&paths::infer(llm)),
             bearer: Some(self.bearer.clone()),
-            model: llm.to_string(),
+            // An id in the body would be the name of no model.
+            model: match llm {
+                LlmKey::Name(name) => Some(name.to_string()),
+                LlmKey::Id(_) => None,
+            },
             request_id: Some(self.request_id.clone()),
         };
         chat::complete(&self.client, &self.options, &endpoint, limits, request, sink).map_err(|failed| {

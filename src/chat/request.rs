@@ -64,9 +64,9 @@ pub const RESERVED: &[&str] = &["model", "messages", "stream", "stream_options"]
 impl ChatRequest {
     /// The body for an endpoint that knows the model as `model`.
     #[must_use]
-    pub fn body(&self, model: &str) -> Value {
+    pub fn body(&self, model: Option<&str>) -> Value {
         let mut body = Map::new();
-        body.insert("model".into(), model.into());
+        body.extend(model.map(|model| ("model".into(), model.into())));
         body.insert("messages".into(), json!(self.messages));
         body.extend(self.params.clone());
         body.insert("stream".into(), self.stream.into());
@@ -99,7 +99,7 @@ mod tests {
         for key in ["temperature", "user", "metadata", "organization", "guided_json", "store"] {
             request.params.insert(key.into(), 1.into());
         }
-        let body = request.for_local().body("tiny");
+        let body = request.for_local().body(Some("tiny"));
         let keys: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["model", "messages", "temperature", "stream", "stream_options"]);
         assert_eq!(body["model"], "tiny");

@@ -165,18 +165,12 @@ impl Ask<'_, '_> {
 
     /// The truth about who answers, before the first word of the answer.
     fn tell_failover(&mut self, permit: &Permit<&Provider>) {
-        let (provider, llm) = (*permit.stand_in(), &self.llm);
-        let [central, probe] = &self.records[..] else { return };
-        let maybe_executed = match permit.cause().primary_state() {
-            PrimaryState::Unknown => "; it may still carry out the request",
-            PrimaryState::NotExecuted | PrimaryState::Partial => "",
-        };
-        let cause =
-            format!("{} after {}{maybe_executed}", permit.cause().told_of("central"), seconds(central.took));
-        let confirmed =
-            format!("permission for \"{llm}\" confirmed by the server in {} ms", probe.took.as_millis());
-        self.run.note(cause);
-        self.run.note(confirmed);
+        let provider = *permit.stand_in();
+        for record in &self.records {
+            if let Some(line) = told(record, permit.cause(), &self.llm) {
+                self.run.note(line);
+            }
+        }
         self.run.note(format_args!(
             "failover: answering from local provider \"{}\", model {}",
             provider.name, provider.model
@@ -335,6 +329,22 @@ fn usage_line(llm: &LlmKey, served: &Served) -> String {
     let first = served.complete.first_content.unwrap_or(served.took);
     let (first, total) = (first.as_secs_f64(), served.took.as_secs_f64());
     format!("{llm}, {who} ({model}), {tokens}first token {first:.2} s, total {total:.2} s")
+}
+
+/// What led to a failover, a line for each thing that was tried.
+fn told(record: &Record, cause: &CallFailure, llm: &LlmKey) -> Option<String> {
+    let millis = record.took.as_millis();
+    match record.target {
+        Target::Central => {
+            let maybe_executed = match cause.primary_state() {
+                PrimaryState::Unknown => "; it may still carry out the request",
+                PrimaryState::NotExecuted | PrimaryState::Partial => "",
+            };
+            Some(format!("{} after {}{maybe_executed}", cause.told_of("central"), seconds(record.took)))
+        }
+        Target::Probe => Some(format!("permission for \"{llm}\" confirmed by the server in {millis} ms")),
+        Target::Provider(_) => None,
+    }
 }
 
 /// `0.4 s`.

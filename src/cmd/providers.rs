@@ -155,7 +155,9 @@ fn validate(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<E
         return Err(Usage(message).into());
     }
     let (providers, failovers) = (file.registry.providers().count(), file.registry.failovers().count());
-    run.say(format_args!("{}: {providers} providers, {failovers} failovers", file.path.display()))?;
+    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (providers, failovers) = (plural(providers, "provider"), plural(failovers, "failover"));
+    run.say(format_args!("{}: {providers}, {failovers}", file.path.display()))?;
     Ok(Exit::Ok)
 }
 

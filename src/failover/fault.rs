@@ -231,9 +231,9 @@ pub struct Told<'a> {
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.failure.delivered {
-            Delivered::Nothing => self.fault(f),
-            Delivered::Content(bytes) => {
+        match (self.failure.delivered, &self.failure.fault) {
+            (Delivered::Nothing, _) | (_, Fault::OutputClosed | Fault::Output(_)) => self.fault(f),
+            (Delivered::Content(bytes), _) => {
                 write!(f, "the answer broke off after {} bytes (", Thousands(bytes))?;
                 self.fault(f)?;
                 f.write_str(")")

@@ -21,7 +21,7 @@ pub(super) fn endpoint(spec: &OpenAi, model: &str, env: &Environment) -> Result<
     Ok(Endpoint {
         url: below(&spec.url, "chat/completions"),
         bearer: key(spec, env)?,
-        model: model.to_owned(),
+        model: Some(model.to_owned()),
         request_id: None,
     })
 }

@@ -35,7 +35,8 @@ impl Serialize for Target {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    target: Target,
+    /// Who was asked.
+    pub target: Target,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,

@@ -23,14 +23,14 @@ pub(crate) fn show(
     stand_in: &Result<&Provider, NoStandIn>,
 ) -> anyhow::Result<Exit> {
     let central = (args.route != Route::Local).then(|| {
-        json!({ "url": format!("{}{}", server.origin(), paths::infer(llm)), "body": request.body(llm.as_str()) })
+        json!({ "url": format!("{}{}", server.origin(), paths::infer(llm)), "body": request.body(Some(llm.as_str())) })
     });
     let local = match stand_in {
         Ok(provider) => json!({
             "provider": provider.name,
             "type": provider.kind.as_str(),
             "onlyIf": format!("HEAD {}{} allows it", server.origin(), paths::llm(llm)),
-            "body": request.for_local().body(&provider.model),
+            "body": request.for_local().body(Some(&provider.model)),
         }),
         Err(none) => json!({ "provider": null, "why": none.to_string() }),
     };
