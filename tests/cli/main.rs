@@ -2,5 +2,8 @@
 //! matters, and against doubles only to inject faults. Test names start with the id of their case in
 //! `tests/cases.tsv`.
 
+mod files;
 mod infer;
+mod secrets;
+mod signals;
 mod support;

@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process,
     time::Duration,
 };
 use tempfile::{NamedTempFile, TempDir};
@@ -73,8 +74,15 @@ impl Client {
 
     /// The program with these arguments, in an environment that holds nothing else.
     pub(crate) fn cmd<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mcpctl"));
-        command.env_clear().env("HOME", self.home()).env("MCPCTL_SERVER", &self.server).timeout(LIMIT);
+        let mut command = Command::from_std(self.raw(args));
+        command.timeout(LIMIT);
+        command
+    }
+
+    /// The same, for those who want the child itself.
+    pub(crate) fn raw<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> process::Command {
+        let mut command = process::Command::new(assert_cmd::cargo::cargo_bin!("mcpctl"));
+        command.env_clear().env("HOME", self.home()).env("MCPCTL_SERVER", &self.server);
         if let Some(token) = &self.token {
             command.env("MCPCTL_TOKEN_FILE", token.path());
         }

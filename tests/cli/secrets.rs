@@ -1,0 +1,175 @@
+//! Secrets: how they come in, and that they come out nowhere.
+
+use crate::support::{Client, PROMPT, Stage, provider, says};
+use fakes::{Canary, Fault, process_args_and_env};
+use predicates::prelude::*;
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+fn seen(output: &Output) -> Vec<u8> {
+    [&output.stdout[..], &output.stderr].concat()
+}
+
+#[test]
+fn k01_no_flag_takes_a_token_and_no_process_list_shows_one() {
+    let stage = Stage::new();
+    let help = stage.dana.cmd(["help", "infer"]).output().unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(text.contains("--token-file") && !text.contains("--token ") && !text.contains("--api-key"), "{text}");
+    stage.dana.cmd(["llm", "list", "--token", "x"]).assert().code(2).stderr(says("unexpected argument"));
+
+    stage.upstream.set_fault(Fault::HangAfter(0));
+    let mut command = stage.dana.raw(["infer", "chat-prod", PROMPT]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    stage.upstream.wait_for_request(1, Duration::from_secs(30));
+    let shown = process_args_and_env(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!shown.is_empty());
+    let mut canary = Canary::new();
+    canary.watch("the token", &stage.dana_token);
+    canary.sweep(&[], &[("arguments and environment", &shown)]);
+}
+
+#[test]
+fn k02_a_managed_provider_starts_no_program_and_says_so() {
+    let stage = Stage::new();
+    stage.upstream.stop();
+    let trace = stage.dana.home().join("started");
+    let binary = stage.dana.home().join("llama-server");
+    fs::write(&binary, format!("#!/bin/sh\nenv > {}\n", trace.display())).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).unwrap();
+    let entry = format!(
+        "providers:\n  - name: box\n    type: llamacpp-managed\n    failoverFor: chat-prod\n    model: ~/m.gguf\n    binaryPath: {}\n",
+        binary.display()
+    );
+    stage.dana.providers(&entry);
+    let refused = says("central answered 502").and(says("not yet startable"));
+    stage.dana.infer(&[]).code(7).stdout("").stderr(refused);
+    assert!(!trace.exists(), "the engine was started");
+}
+
+#[test]
+fn k03_neither_more_words_nor_any_error_shows_the_token() {
+    let stage = Stage::new();
+    let mut canary = Canary::new();
+    canary.watch("the token", &stage.dana_token);
+    let commands: &[&[&str]] = &[
+        &["-v", "-v", "infer", "chat-prod", "hi"],
+        &["-v", "infer", "chat-prod", "hi", "-o", "json"],
+        &["infer", "chat-prod", "hi", "--dry-run"],
+        &["llm", "list", "-o", "wide"],
+        &["llm", "head", "chat-prod", "-v"],
+        &["auth", "status", "-o", "json"],
+        &["auth", "whoami", "-o", "json"],
+        &["token", "list", "-o", "json"],
+        &["providers", "failovers", "--probe", "-v"],
+        &["config", "view"],
+        &["llm", "get", "nothing-here"],
+        &["infer", "nothing-here", "hi"],
+        &["token", "revoke", "no-id"],
+    ];
+    for (round, upstream) in ["well", "dead"].into_iter().enumerate() {
+        if round == 1 {
+            stage.upstream.stop();
+        }
+        for args in commands {
+            let output = stage.dana.cmd(*args).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").output().unwrap();
+            canary.sweep(&[], &[(&format!("{args:?} with the upstream {upstream}"), &seen(&output))]);
+        }
+    }
+    // A whole token where an id belongs is not sent and not repeated.
+    let output = stage.dana.cmd(["token", "revoke", &stage.dana_token]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    canary.sweep(&[], &[("the error", &seen(&output))]);
+}
+
+#[test]
+fn k03_a_key_in_the_wrong_place_of_the_provider_file_is_not_shown() {
+    let mut canary = Canary::new();
+    let key = canary.secret("provider-key");
+    let entry = provider("laptop", "chat-prod", "http://127.0.0.1:1/v1", true);
+    let dana = Client::stranger("http://127.0.0.1:9");
+    for line in [
+        format!("    apiKey: {key}\n"),
+        format!("    apiKeyEnv: {key}\n"),
+        format!("    apiKeyEnv: [{key}]\n"),
+        format!("    env: {{ OPENAI_API_KEY: {key}, 1: [] }}\n"),
+        format!("    remote: {key}\n"),
+    ] {
+        dana.providers(&(entry.clone() + &line));
+        let output = dana.cmd(["providers", "validate"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        canary.sweep(&[], &[("the error", &seen(&output))]);
+    }
+    dana.providers(&entry.replace("http://127.0.0.1:1/v1", &format!("http://u:{key}@127.0.0.1:1/v1")));
+    let output = dana.cmd(["providers", "validate"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("must not hold a password"), "{output:?}");
+    canary.sweep(&[], &[("the error", &seen(&output))]);
+}
+
+#[test]
+fn the_key_of_a_provider_goes_to_the_provider_and_the_bearer_does_not() {
+    let stage = Stage::new();
+    stage.upstream.stop();
+    let entry = provider("laptop", "chat-prod", &stage.local.url(), true) + "    apiKeyEnv: LAPTOP_KEY\n";
+    stage.dana.providers(&entry);
+    stage.dana.infer(&[]).code(7).stderr(says("set LAPTOP_KEY"));
+    stage.assert_local_untouched();
+    stage.dana.cmd(["infer", "chat-prod", PROMPT]).env("LAPTOP_KEY", "key-of-the-laptop").assert().code(0);
+    let got = String::from_utf8(stage.local.received()).unwrap().to_lowercase();
+    assert!(got.contains("authorization: bearer key-of-the-laptop"), "{got}");
+    for header in ["cookie:", "openai-organization", "x-request-id", "mcpd-"] {
+        assert!(!got.contains(header), "{header} went to the provider");
+    }
+}
+
+#[test]
+fn k05_a_stored_token_is_private_and_goes_to_its_own_server_only() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    let dana = Client::stranger(&stage.mcpd.url());
+    dana.cmd(["llm", "list"]).assert().code(4).stderr(says("not logged in").and(says("auth login --token-stdin")));
+    dana.cmd(["auth", "login", "--token-stdin"])
+        .write_stdin(format!("{}\n", stage.dana_token))
+        .assert()
+        .code(0)
+        .stdout(says("as dana@example.com"));
+    let folder = dana.home().join(".config/mcpctl/credentials");
+    let entry = fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
+    assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    dana.cmd(["llm", "list"]).assert().code(0);
+    dana.cmd(["llm", "list", "--server", &other.mcpd.url()]).assert().code(4).stderr(says("not logged in to"));
+    assert!(!other.mcpd.logs().contains("/api/v1/llms\",\"status\":401"), "the token of one server went to another");
+    dana.cmd(["auth", "logout"]).assert().code(0);
+    dana.cmd(["llm", "list"]).assert().code(4);
+}
+
+#[test]
+fn a_rejected_token_is_not_stored() {
+    let stage = Stage::new();
+    let dana = Client::stranger(&stage.mcpd.url());
+    let mut login = dana.cmd(["auth", "login", "--token-stdin"]);
+    login.write_stdin("mcpd_0123456789abcdef_wrong\n").assert().code(4).stdout("").stderr(says("401"));
+    assert!(!dana.home().join(".config/mcpctl/credentials").exists());
+    dana.cmd(["auth", "login"]).assert().code(2).stderr(says("--token-stdin"));
+    dana.cmd(["auth", "login", "--token-stdin"]).write_stdin("two words\n").assert().code(2);
+}
+
+#[test]
+fn the_prompt_is_in_no_file_and_no_log_of_a_failing_run() {
+    let stage = Stage::new();
+    stage.upstream.set_fault(Fault::Status(500, serde_json::json!({ "error": { "message": PROMPT } })));
+    let mut child = stage.dana.raw(["infer", "chat-prod", "-"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(PROMPT.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(predicate::str::contains(PROMPT).not().eval(&String::from_utf8_lossy(&output.stderr)));
+    // The rest is what `Stage` looks for when it goes.
+}
