@@ -3,6 +3,7 @@
 use crate::{
     caller::Caller,
     config::Settings,
+    log::chain,
     problem::Problem,
     proxy::Upstream,
     stop::Stop,
@@ -41,7 +42,7 @@ pub(crate) fn now() -> Timestamp {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "a change was not made");
+        tracing::error!(error = chain(&error), "a change was not made");
         match error {
             StoreError::LastAdmin => {
                 Self::Conflict("This would leave nobody with the role admin on * and a valid token.".into())

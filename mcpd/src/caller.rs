@@ -3,9 +3,9 @@
 use crate::{
     app::{App, now},
     bearer::{self, Bearer},
-    frame::Record,
     policy::{On, Rights, missing_rights},
     problem::Problem,
+    record::Record,
     store::{Snapshot, StoredToken},
 };
 use axum::extract::FromRequestParts;

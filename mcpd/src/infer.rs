@@ -24,8 +24,11 @@ pub(crate) async fn infer(
     request: Request,
 ) -> Result<Response, Problem> {
     let llm = caller.llm(&[Verb::Run], &asked)?;
-    let answer = ask(app, &caller, &llm, request).await;
-    Ok(llm.stamp(answer))
+    match ask(app, &caller, &llm, request).await {
+        // What was decided at first no longer holds.
+        Err(Problem::Revoked) => Err(Problem::Revoked),
+        answer => Ok(llm.stamp(answer)),
+    }
 }
 
 async fn ask(

@@ -2,6 +2,12 @@
 
 use tracing_subscriber::EnvFilter;
 
+/// Writes an error with what caused it.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Begins logging. `MCPD_LOG` says how much, in the words of `tracing`.
 pub(crate) fn begin() {
     let filter = EnvFilter::builder().with_env_var("MCPD_LOG").from_env_lossy();

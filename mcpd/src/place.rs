@@ -26,7 +26,7 @@ pub(crate) enum PlaceError {
     NotOurs { path: PathBuf, expected: &'static str },
     #[error("{} can be read or changed by others; `chmod {mode} {}` mends it", path.display(), path.display())]
     Open { path: PathBuf, mode: &'static str },
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 

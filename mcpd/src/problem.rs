@@ -169,6 +169,7 @@ impl Problem {
             Self::LlmForbidden(nonce) | Self::LlmDisabled(nonce) => {
                 vec![decision_header(&Decision::Deny { nonce: nonce.clone() })]
             }
+            Self::Revoked => vec![decision_header(&Decision::Deny { nonce: None })],
             Self::Database | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
@@ -186,7 +187,6 @@ impl Problem {
             | Self::NotJson
             | Self::TooLarge(_)
             | Self::TooSlow
-            | Self::Revoked
             | Self::Upstream(_)
             | Self::Internal => Vec::new(),
         }

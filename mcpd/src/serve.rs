@@ -1,11 +1,19 @@
 //! Serving: the accept loop, one task a connection, and the way down.
 
 use crate::{
-    app::App, config::Settings, place::Place, proxy::Upstream, routes, stall::Stalling, stop::Stop,
+    app::App,
+    config::Settings,
+    framing::{Ambiguous, Framing},
+    place::Place,
+    proxy::Upstream,
+    routes,
+    socket::ClientSocket,
+    stop::Stop,
     store::Store,
 };
 use anyhow::Context;
-use hyper::server::conn::http1;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -16,6 +24,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 /// How long the head of a request may take.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +67,10 @@ pub(crate) async fn serve(place: Place, settings: Settings) -> anyhow::Result<Ex
         () = server.drain() => true,
         () = signals.next() => false,
     };
-    app.store.close().await;
+    if clean {
+        // At most a change that has begun is still to be waited for.
+        let _ = tokio::time::timeout(LAST_BYTES, app.store.close()).await;
+    }
     tracing::info!(clean, "stopped");
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -107,8 +119,14 @@ impl Server {
         // Without it the kernel holds back a token until the one before is acknowledged. A socket that is gone
         // already shows at the first read.
         let _ = stream.set_nodelay(true);
-        let stream = Stalling::new(stream, self.app.settings.client_stall_timeout);
-        let service = TowerToHyperService::new(self.router.clone());
+        let ambiguous = Ambiguous::default();
+        let framing = Framing::new(ambiguous.clone());
+        let stream = ClientSocket::new(stream, framing, self.app.settings.client_stall_timeout);
+        let service = self.router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ambiguous.clone());
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
         let draining = self.app.stop.draining.clone();
         tasks.spawn(async move {

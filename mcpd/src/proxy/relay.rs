@@ -5,8 +5,8 @@
 
 use super::{Vigil, marker::Marker, vigil::Breach};
 use crate::{
-    frame::Record,
     problem::{Problem, UpstreamProblem},
+    record::Record,
 };
 use axum::body::Bytes;
 use http_body::{Body, Frame, SizeHint};

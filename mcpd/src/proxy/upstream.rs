@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     config::Settings,
-    frame::Record,
+    log::chain,
     problem::{Problem, UpstreamProblem},
+    record::Record,
 };
 use axum::{
     body::{Body, Bytes},
@@ -79,7 +80,7 @@ impl Upstream {
             breach = vigil.breach() => return Err(breach.problem()),
         };
         let answer = answer.map_err(|_| Problem::Upstream(UpstreamProblem::Timeout))?.map_err(|error| {
-            tracing::warn!(llm = %llm.name, error = format!("{:#}", anyhow::Error::from(error)), "no answer from the upstream");
+            tracing::warn!(llm = %llm.name, error = chain(&error), "no answer from the upstream");
             Problem::Upstream(UpstreamProblem::Unavailable)
         })?;
         let (head, body) = answer.into_parts();

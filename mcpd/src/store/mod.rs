@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The database does not answer, or not in time.
-    #[error("the database cannot be used: {0}")]
+    #[error("the database cannot be used")]
     Unavailable(#[from] sqlx::Error),
     /// A row that this version cannot read.
     #[error("the database holds {0}, which this version of mcpd cannot read")]
@@ -49,7 +49,7 @@ pub(crate) enum StoreError {
     #[error("the database was written by a newer mcpd (schema {0}); run that one")]
     Newer(i64),
     /// The schema could not be brought up to date.
-    #[error("the schema cannot be migrated: {0}")]
+    #[error("the schema cannot be migrated")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// The linked `SQLite` has the WAL-reset bug (3.7.0 to 3.51.2), which can corrupt a database.
     #[error("the linked SQLite is {0}; at least 3.51.3 is needed")]

@@ -1,9 +1,11 @@
 //! Everything the server knows at one moment, in memory and never changed.
 
 use super::{StoreError, StoredLlm, StoredToken, bindings, llms, subjects, tokens};
-use crate::policy::{Grant, On, Rights, Verdict, decide};
+use crate::policy::{Grant, On, Rights};
 use jiff::Timestamp;
-use mcp_api::{LlmId, LlmKey, LlmName, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName};
+use mcp_api::{
+    LlmId, LlmKey, LlmName, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName, Verb,
+};
 use sqlx::SqliteConnection;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -104,16 +106,14 @@ impl Snapshot {
     /// Says whether anybody can still do everything, now and with a token.
     pub(crate) fn somebody_administers(&self, now: Timestamp) -> bool {
         let everything = RoleBinding { role: Role::Admin, resource: Resource::Any, name: None };
-        let live = self.tokens.values().filter(|token| token.is_valid(now));
-        live.into_iter().any(|token| self.rights(&token.subject).iter().any(|what| *what == everything))
+        let mut live = self.tokens.values().filter(|token| token.is_valid(now));
+        live.any(|token| self.rights(&token.subject).iter().any(|what| *what == everything))
     }
 
-    /// Names the binding that lets `subject` run an LLM that is on; none if it may not, or no longer.
+    /// Says whether an LLM is there and on, and `subject` may run it.
     pub(crate) fn may_run(&self, subject: &Subject, id: &LlmId) -> bool {
         let Some(llm) = self.llm(&LlmKey::Id(id.clone())) else { return false };
-        let on = On::One(Resource::Llms, &llm.aliases());
-        llm.spec.enabled
-            && matches!(decide(self.rights(subject), mcp_api::Verb::Run, on), Verdict::Allowed { .. })
+        llm.spec.enabled && self.rights(subject).allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()))
     }
 }
 

@@ -72,11 +72,17 @@ pub(crate) fn expired_token(mcpd: &mut Mcpd, of_user: &str) -> String {
 
 /// Changes the database of a server that has stopped.
 pub(crate) fn sql(mcpd: &Mcpd, statement: &'static str) {
+    with_database(mcpd, statement, || {});
+}
+
+/// Does `meanwhile` after a statement, on a connection that stays open until then.
+pub(crate) fn with_database(mcpd: &Mcpd, statement: &'static str, meanwhile: impl FnOnce()) {
     use sqlx::Connection;
     let url = format!("sqlite://{}", mcpd.data_dir().join("mcpd.db").display());
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
         sqlx::query(statement).execute(&mut connection).await.unwrap();
+        meanwhile();
         connection.close().await.unwrap();
     });
 }

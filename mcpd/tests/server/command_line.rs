@@ -1,6 +1,6 @@
 //! The program as an operator sees it: what it prints, what it refuses, and how it exits.
 
-use crate::cases::sql;
+use crate::cases::{error_of, sql, with_database};
 use fakes::Mcpd;
 use std::{
     path::PathBuf,
@@ -99,4 +99,19 @@ fn postgres_is_refused_in_words() {
     assert!(!refused.status.success());
     assert!(stderr(&refused).contains("not supported by this build"), "{}", stderr(&refused));
     assert!(!stderr(&refused).contains("canary"));
+}
+
+#[test]
+fn d01_a_database_that_somebody_else_has_locked_stops_writes_and_nothing_else() {
+    let mcpd = Mcpd::start();
+    mcpd.create_llm("chat", "http://127.0.0.1:9/v1");
+    let user = serde_json::json!({"kind": "User", "name": "dana"});
+    with_database(&mcpd, "BEGIN EXCLUSIVE", || {
+        let write = mcpd.api("POST", mcp_api::paths::SUBJECTS, mcpd.admin_token(), &user);
+        assert_eq!(error_of(&write), (503, "database_unavailable".into(), "gateway".into()));
+        assert!(write.header("retry-after").is_some());
+        assert_eq!(crate::cases::probe(&mcpd, crate::cases::CHAT, mcpd.admin_token()).status, 200);
+        assert_eq!(mcpd.request("GET", "/readyz", None, &[], b"").status, 200);
+    });
+    assert_eq!(mcpd.api("POST", mcp_api::paths::SUBJECTS, mcpd.admin_token(), &user).status, 201);
 }

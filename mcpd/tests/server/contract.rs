@@ -1,6 +1,6 @@
 //! The golden exchanges of `api/contract`, replayed against the real server.
 
-use crate::cases::{NONCE, USES_CHAT};
+use crate::cases::NONCE;
 use fakes::{Engine, Fault, Grant, Mcpd, Response, wire};
 use mcp_api::{FailoverPolicy, LlmPatch, LlmSpec};
 use serde::Deserialize;
@@ -63,12 +63,7 @@ impl Given {
             ..Mcpd::llm_spec("chat-prod", "")
         };
         let id = mcpd.create_llm_from(&spec).id.to_string();
-        let uses: [Grant<'_>; 2] = USES_CHAT
-            .iter()
-            .map(|(role, on, _)| (*role, *on, Some("chat-prod")))
-            .collect::<Vec<_>>()
-            .try_into()
-            .unwrap();
+        let uses: &[Grant<'_>] = &[("view", "llms", Some("chat-prod")), ("run", "llms", Some("chat-prod"))];
         let given = Self { mcpd, engine, id };
         let mcpd = &given.mcpd;
         let patch = |patch: LlmPatch| mcpd.patch_llm("chat-prod", &patch);
@@ -76,19 +71,19 @@ impl Given {
             "dana may do nothing" => &[],
             "dana may view chat-prod" => &uses[..1],
             "dana may view and run all LLMs" => &[("view", "llms", None), ("run", "llms", None)],
-            "dana may view and run chat-prod" => &uses,
+            "dana may view and run chat-prod" => uses,
             "dana may view and run chat-prod, which is disabled" => {
                 patch(LlmPatch { enabled: Some(false), ..LlmPatch::default() });
-                &uses
+                uses
             }
             "dana may view and run chat-prod, whose failover is forbidden" => {
                 patch(LlmPatch { failover: Some(FailoverPolicy::Forbidden), ..LlmPatch::default() });
-                &uses
+                uses
             }
             with_upstream => {
                 given.set_upstream(with_upstream);
                 patch(LlmPatch { url: Some(given.engine.url()), ..LlmPatch::default() });
-                &uses
+                uses
             }
         };
         mcpd.create_user("dana");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const CLERK: &[fakes::Grant<'_>] =
     &[("admin", "rbac", None), ("admin", "users", None), ("admin", "tokens", None)];
 
-fn binding(name: &str, subject: &str, grants: Value) -> Value {
+fn binding(name: &str, subject: &str, grants: &Value) -> Value {
     json!({"name": name, "subjects": [{"kind": "User", "name": subject}], "roleBindings": grants})
 }
 
@@ -27,10 +27,10 @@ fn a08_a_clerk_cannot_grant_what_he_does_not_hold() {
         (json!([{"role": "run", "resource": "llms", "name": "chat"}]), "run on llms chat"),
         (json!([{"role": "view", "resource": "users"}, {"role": "run", "resource": "*"}]), "run on *"),
     ] {
-        let answer = mcpd.api("POST", paths::RBACS, &clerk, &binding("more", "clerk", grants));
+        let answer = mcpd.api("POST", paths::RBACS, &clerk, &binding("more", "clerk", &grants));
         refused(&answer, lacking);
     }
-    let held = binding("less", "rob", json!([{"role": "view", "resource": "users"}]));
+    let held = binding("less", "rob", &json!([{"role": "view", "resource": "users"}]));
     assert_eq!(mcpd.api("POST", paths::RBACS, &clerk, &held).status, 201);
 }
 
@@ -42,10 +42,10 @@ fn a08_a_clerk_can_neither_change_nor_remove_a_binding_above_him() {
     let joined = json!({"name": "bootstrap-admin", "roleBindings": [{"role": "admin", "resource": "*"}],
         "subjects": [{"kind": "User", "name": "admin"}, {"kind": "User", "name": "clerk"}]});
     refused(&mcpd.api("PUT", &path, &clerk, &joined), "admin on *");
-    refused(&mcpd.api("PUT", &path, &clerk, &binding("bootstrap-admin", "admin", json!([]))), "admin on *");
+    refused(&mcpd.api("PUT", &path, &clerk, &binding("bootstrap-admin", "admin", &json!([]))), "admin on *");
     refused(&mcpd.request("DELETE", &path, Some(&clerk), &[], b""), "admin on *");
     let own = format!("{}/clerk", paths::RBACS);
-    let more = binding("clerk", "clerk", json!([{"role": "admin", "resource": "llms"}]));
+    let more = binding("clerk", "clerk", &json!([{"role": "admin", "resource": "llms"}]));
     refused(&mcpd.api("PUT", &own, &clerk, &more), "admin on llms");
 }
 

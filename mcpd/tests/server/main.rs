@@ -1,5 +1,7 @@
 //! The real server, asked over real connections. Named after the ids of the cases that they hold it to.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails; helpers are tests too")]
+
 mod cases;
 mod command_line;
 mod contract;

@@ -243,3 +243,33 @@ fn the_log_has_one_line_a_request_and_says_who_which_and_why() {
     assert!(line["duration_ms"].is_u64());
     assert_eq!(mcpd.logs().matches("line-1").count(), 1);
 }
+
+#[test]
+fn x04_a_request_with_two_lengths_is_refused_and_its_connection_closed() {
+    let engine = Engine::start();
+    let mcpd = mcpd_for(&engine.url());
+    let token = mcpd.admin_token();
+    let head = format!(
+        "POST {INFER} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
+    );
+    let smuggled = "GET /api/v1/whoami HTTP/1.1\r\nhost: x\r\n\r\n";
+    let ask = |lengths: &str, body: &str| {
+        let answer = mcpd.raw(format!("{head}{lengths}\r\n\r\n{body}").as_bytes());
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let body = format!("2\r\n{{}}\r\n0\r\n\r\n{smuggled}");
+    for lengths in
+        ["content-length: 7\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 7"]
+    {
+        let answer = ask(lengths, &body);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+    let answer = ask("transfer-encoding: chunked", &body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "after a chunked request nothing is read: {answer}");
+    for odd in ["content-length: 2\r\ncontent-length: 3", "content-length: +2", "transfer-encoding: x"] {
+        assert!(ask(odd, "{}").starts_with("HTTP/1.1 400"), "{odd}");
+    }
+    assert_eq!(engine.requests(), 1);
+}

@@ -80,12 +80,15 @@ fn s12_a_client_that_stops_reading_costs_little_and_not_for_ever() {
     drop(exchange);
 }
 
+/// Takes the right to run away from the user of a token.
+type TakeAway = fn(&Mcpd, &str);
+
 #[test]
 fn a11_a_stream_ends_when_the_right_to_run_goes() {
     let engine = Engine::start();
     let mcpd = Mcpd::builder().arg("--stream-recheck").arg("50ms").start();
     mcpd.create_llm("chat", &engine.url());
-    let ways: [(&str, fn(&Mcpd, &str)); 4] = [
+    let ways: [(&str, TakeAway); 4] = [
         ("binding", |mcpd, _| mcpd.delete_binding("binding")),
         ("token", |mcpd, token| mcpd.revoke_token(token)),
         ("user", |mcpd, _| mcpd.delete_user("user")),
@@ -114,7 +117,9 @@ fn a11_who_loses_the_right_before_the_answer_gets_none() {
         let asked = scope.spawn(|| mcpd.api("POST", INFER, &dana, &prompt(json!({}))));
         engine.wait_for_request(1, LIMIT);
         mcpd.delete_binding("dana");
-        assert_eq!(error_of(&asked.join().unwrap()), (403, "revoked".into(), "policy".into()));
+        let answer = asked.join().unwrap();
+        assert_eq!(error_of(&answer), (403, "revoked".into(), "policy".into()));
+        assert_eq!(answer.header("mcpd-decision"), Some("deny"));
     });
     gate.open();
 }

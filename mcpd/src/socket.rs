@@ -1,5 +1,6 @@
-//! A connection whose other side must keep taking what it asked for.
+//! The socket of a client: it must go on taking what it asked for, and its requests must have one length.
 
+use crate::framing::Framing;
 use std::{
     io,
     pin::Pin,
@@ -13,28 +14,29 @@ use tokio::{
 
 /// Fails a write that made no progress for a while, so that a reader who has stopped cannot hold an upstream.
 #[derive(Debug)]
-pub(crate) struct Stalling<S> {
+pub(crate) struct ClientSocket<S> {
     inner: S,
+    framing: Framing,
     patience: Duration,
     /// Made by the first write that has to wait; most connections never do.
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    is_waiting: bool,
 }
 
-impl<S> Stalling<S> {
-    pub(crate) fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, timer: None, waiting: false }
+impl<S> ClientSocket<S> {
+    pub(crate) fn new(inner: S, framing: Framing, patience: Duration) -> Self {
+        Self { inner, framing, patience, timer: None, is_waiting: false }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
-            self.waiting = false;
+            self.is_waiting = false;
             return progress;
         }
         let patience = self.patience;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        if !self.waiting {
-            self.waiting = true;
+        if !self.is_waiting {
+            self.is_waiting = true;
             timer.as_mut().reset(Instant::now() + patience);
         }
         ready!(timer.as_mut().poll(cx));
@@ -42,7 +44,20 @@ impl<S> Stalling<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ClientSocket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        self.framing.see(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.judge(cx, progress)
@@ -67,15 +82,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }

@@ -1,0 +1,175 @@
+//! Finds the request whose length is given twice, by `Content-Length` and by `Transfer-Encoding`.
+//!
+//! Two readers in a row may believe different ones, and then one of them takes a part of the body for the next
+//! request. The HTTP library follows the second and drops the first before anybody can see it, so the bytes are
+//! looked at on their way in. Nothing here changes them, and nothing but this one question is answered here.
+
+use memchr::memchr;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// As much of a line is looked at; the two headers in question are shorter.
+const LINE_MAX: usize = 256;
+
+/// Follows the requests on one connection.
+#[derive(Debug)]
+pub(crate) struct Framing {
+    place: Place,
+    line: Vec<u8>,
+    head: Head,
+    ambiguous: Ambiguous,
+}
+
+/// Whether a request with two lengths has come on a connection. Clones are the same answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ambiguous(Arc<AtomicBool>);
+
+impl Ambiguous {
+    pub(crate) fn is_found(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Head,
+    /// So many bytes of a body are still to come.
+    Body(u64),
+    /// After a chunked request: [`crate::frame`] closes the connection, so that nothing counts any more.
+    Over,
+}
+
+#[derive(Debug, Default)]
+struct Head {
+    has_request_line: bool,
+    is_encoded: bool,
+    /// Nothing if there is none; an error if it is no number.
+    length: Option<Result<u64, ()>>,
+}
+
+impl Framing {
+    pub(crate) fn new(ambiguous: Ambiguous) -> Self {
+        Self { place: Place::Head, line: Vec::new(), head: Head::default(), ambiguous }
+    }
+
+    /// Sees the next bytes.
+    pub(crate) fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.place {
+                Place::Over => return,
+                Place::Head => self.see_line(bytes),
+                Place::Body(left) => {
+                    let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                    let left = left - here as u64;
+                    self.place = if left == 0 { Place::Head } else { Place::Body(left) };
+                    &bytes[here..]
+                }
+            };
+        }
+    }
+
+    /// Sees a line or a part of one, and gives what comes after it.
+    fn see_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let end = memchr(b'\n', bytes);
+        let (part, rest) = end.map_or((bytes, &[][..]), |end| (&bytes[..end], &bytes[end + 1..]));
+        let room = LINE_MAX - self.line.len();
+        self.line.extend_from_slice(&part[..part.len().min(room)]);
+        if end.is_some() {
+            let line = std::mem::take(&mut self.line);
+            self.line_is(line.strip_suffix(b"\r").unwrap_or(&line));
+        }
+        rest
+    }
+
+    fn line_is(&mut self, line: &[u8]) {
+        match (self.head.has_request_line, line.is_empty()) {
+            // Empty lines before a request are skipped by everybody.
+            (false, true) => {}
+            (false, false) => self.head.has_request_line = true,
+            (true, false) => self.head.header(line),
+            (true, true) => self.head_is_complete(),
+        }
+    }
+
+    fn head_is_complete(&mut self) {
+        let head = std::mem::take(&mut self.head);
+        self.place = match (head.is_encoded, head.length) {
+            (true, Some(_)) => {
+                self.ambiguous.0.store(true, Ordering::Release);
+                Place::Over
+            }
+            (true, None) | (false, Some(Err(()))) => Place::Over,
+            (false, Some(Ok(0)) | None) => Place::Head,
+            (false, Some(Ok(length))) => Place::Body(length),
+        };
+    }
+}
+
+impl Head {
+    fn header(&mut self, line: &[u8]) {
+        let Some(colon) = memchr(b':', line) else { return };
+        let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.is_encoded = true;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let number = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            self.length = Some(number.ok_or(()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn is_ambiguous<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let found = Ambiguous::default();
+        let mut framing = Framing::new(found.clone());
+        pieces.into_iter().for_each(|piece| framing.see(piece));
+        found.is_found()
+    }
+
+    const BOTH: &str = "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+
+    #[test]
+    fn x04_two_lengths_are_found_in_either_order_and_any_spelling() {
+        for bytes in [
+            BOTH,
+            "POST / HTTP/1.1\nTRANSFER-ENCODING: chunked\ncontent-length:4\n\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n",
+            "\r\n\r\nPOST / HTTP/1.1\r\nTransfer-Encoding: x, chunked\r\nA: b\r\nContent-Length: 0\r\n\r\n",
+        ] {
+            assert!(is_ambiguous([bytes.as_bytes()]), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn x04_one_length_is_enough() {
+        for bytes in [
+            "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        ] {
+            assert!(!is_ambiguous([bytes.as_bytes()]), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn x04_a_body_is_no_head_and_the_request_after_it_is_one() {
+        let inside = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BOTH}", BOTH.len());
+        assert!(!is_ambiguous([inside.as_bytes()]));
+        let after = format!("{inside}GET / HTTP/1.1\r\n\r\n{BOTH}");
+        assert!(is_ambiguous([after.as_bytes()]));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_no_difference(size in 1..40_usize) {
+            let stream = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n{BOTH}", "x".repeat(500));
+            prop_assert!(is_ambiguous(stream.as_bytes().chunks(size)));
+        }
+    }
+}
