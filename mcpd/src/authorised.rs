@@ -82,8 +82,11 @@ impl Caller {
         let on = On::One(Resource::Llms, &aliases);
         for verb in verbs {
             match decide(self.rights(), *verb, on) {
-                Verdict::Allowed { binding } => self.record().allowed_by(binding),
-                Verdict::Denied => return Err(Problem::LlmForbidden(nonce)),
+                Verdict::Allowed { binding } => self.record().decided(Some(binding)),
+                Verdict::Denied => {
+                    self.record().decided(None);
+                    return Err(Problem::LlmForbidden(nonce));
+                }
             }
         }
         if verbs.contains(&Verb::Run) && !llm.spec.enabled {

@@ -1,6 +1,6 @@
 //! The central LLM server: who may use which model, and the way to it.
 //!
-//! A request comes in through [`serve`], is framed (id, log line, shape of errors), finds its handler in [`routes`],
+//! A request comes in through `serve`, is framed (id, log line, shape of errors), finds its handler in [`routes`],
 //! becomes a `Caller` by its token, and reaches an LLM only through `Caller::llm`, which loads and authorises in one
 //! call. `policy` decides and does nothing else; `store` keeps an exact copy of the database in memory, so that no
 //! decision waits for SQL; `proxy` sends a chat completion on and streams the answer back untouched.

@@ -57,8 +57,9 @@ impl Record {
         self.learned().llm = Some(llm.to_string());
     }
 
-    pub(crate) fn allowed_by(&self, binding: &SubjectName) {
-        self.learned().binding = Some(binding.clone());
+    /// Names the binding that allows it; none if none does.
+    pub(crate) fn decided(&self, binding: Option<&SubjectName>) {
+        self.learned().binding = binding.cloned();
     }
 
     pub(crate) fn fails_with(&self, code: ErrorCode) {

@@ -18,7 +18,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
@@ -55,7 +55,7 @@ pub(crate) async fn serve(place: Place, settings: Settings) -> anyhow::Result<Ex
 
     let server = Server::new(Arc::clone(&app));
     tokio::select! {
-        () = server.accept(&listener, &server.begun) => {}
+        never = server.accept(&listener, &server.begun) => match never {},
         () = signals.next() => {}
     }
     tracing::info!("stopping: nothing new is begun");
@@ -63,7 +63,7 @@ pub(crate) async fn serve(place: Place, settings: Settings) -> anyhow::Result<Ex
     // Whoever comes now is told so, and is not waited for.
     let latecomers = TaskTracker::new();
     let clean = tokio::select! {
-        () = server.accept(&listener, &latecomers) => true,
+        never = server.accept(&listener, &latecomers) => match never {},
         () = server.drain() => true,
         () = signals.next() => false,
     };
@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// Takes connections for ever.
-    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) {
+    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) -> Infallible {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => self.attend(stream, tasks),

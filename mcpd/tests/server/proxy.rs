@@ -73,7 +73,7 @@ fn x02_the_body_chooses_neither_target_nor_key() {
         INFER,
         Some(mcpd.admin_token()),
         &[],
-        br#"{"messages":[],"model":"chat","model":"tiny"}"#,
+        br#"{"messages":[],"model":"chat","model":"chat"}"#,
     );
     assert_eq!(twice.status, 422);
     assert_eq!((engine.connections(), elsewhere.connections()), (0, 0));

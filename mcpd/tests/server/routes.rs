@@ -83,8 +83,8 @@ impl World {
         mcpd.grant("thing", "thing", &[]);
         let revoked = mcpd.token_for("nobody");
         mcpd.revoke_token(&revoked);
-        let forged = format!("{}{}", &expired[..expired.len() - 64], "0".repeat(64));
         let token = mcpd.token_for("thing");
+        let forged = format!("{}{}", &token[..token.len() - 64], "0".repeat(64));
         let bad = vec![
             ("no", None),
             ("an expired", Some(expired)),
