@@ -17,7 +17,7 @@ use answer::Piece;
 use mcp_api::{Origin, Secret, headers};
 use reqwest::{
     blocking::{Client, Response},
-    header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
 };
 use std::{
     io::{self, BufReader, Read},
@@ -150,6 +150,12 @@ impl Call<'_> {
     fn read(&mut self, response: Response, stream: bool) -> Result<(), Fault> {
         if response.status().as_u16() != 200 {
             return Err(error_status(response));
+        }
+        // Nobody asked for one, and a small answer could become an endless one.
+        if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
+            && encoding != "identity"
+        {
+            return Err(Fault::Unparsable(format!("content encoding {encoding:?}")));
         }
         let media_type = media_type(response.headers());
         match (stream, media_type.as_str()) {

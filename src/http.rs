@@ -59,7 +59,10 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
         }
         builder = builder.tls_certs_merge(roots);
     }
-    builder.build().map_err(|error| BuildError::Client(root_cause(&error)))
+    let client = builder.build().map_err(|error| BuildError::Client(root_cause(&error)))?;
+    // The last handle would wait for the thread behind it when it goes, and a peer can keep that one busy for long.
+    std::mem::forget(client.clone());
+    Ok(client)
 }
 
 /// Says whether a URL stays on this machine: a loopback address, or the name `localhost`.
@@ -71,6 +74,14 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
     }
+}
+
+/// Says whether two URLs lead to the same server. This machine has many names, and a port of it one server.
+#[must_use]
+pub fn is_same_server(one: &Url, other: &Url) -> bool {
+    let on_this_machine = is_loopback(one) && is_loopback(other);
+    one.origin() == other.origin()
+        || (on_this_machine && one.port_or_known_default() == other.port_or_known_default())
 }
 
 /// `host:port`, for messages.
@@ -170,5 +181,19 @@ mod tests {
         ];
         assert!(yes.iter().all(|url| is_loopback(&url.parse().unwrap())), "{yes:?}");
         assert!(!no.iter().any(|url| is_loopback(&url.parse().unwrap())), "{no:?}");
+    }
+
+    #[test]
+    fn p22_a_server_on_this_machine_has_many_names() {
+        let same = |one: &str, other: &str| is_same_server(&one.parse().unwrap(), &other.parse().unwrap());
+        let server = "http://127.0.0.1:3100/";
+        for url in ["http://127.0.0.1:3100/v1", "http://localhost:3100/v1", "http://[::1]:3100"] {
+            assert!(same(server, url), "{url}");
+        }
+        for url in ["http://127.0.0.1:3101/v1", "http://10.0.0.1:3100/v1", "http://mcpd.example:3100"] {
+            assert!(!same(server, url), "{url}");
+        }
+        assert!(same("https://mcpd.example", "https://MCPD.example:443/v1"));
+        assert!(!same("https://mcpd.example", "https://mcpd.example:8443/v1"));
     }
 }

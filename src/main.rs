@@ -4,10 +4,15 @@ use mcpctl::{
     cmd::{self, Io},
     environment::Environment,
 };
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    panic,
+};
 
 fn main() {
-    let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+    panic::set_hook(Box::new(cmd::at_panic));
+    // Stderr is not locked: a bug in another thread must be able to say so.
+    let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr());
     let io = Io {
         input_is_terminal: input.is_terminal(),
         out_is_terminal: out.is_terminal(),

@@ -246,7 +246,8 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&word, &known.to_lowercase());
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.85).then_some(*best)
+    let one_slip = strsim::damerau_levenshtein(&word, &best.to_lowercase()) <= 1;
+    (one_slip || likeness(best) > 0.85).then_some(*best)
 }
 
 /// `invalid type: string "abc", expected u16` -> `invalid type: string, expected u16`.

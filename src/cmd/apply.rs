@@ -161,6 +161,14 @@ fn named_place(message: &str, places: &yaml::Places) -> Problem {
         let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
         return yaml::unknown_key(places.key(field), field, &known);
     }
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+        let label = match yaml::nearest(field, &known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("expected one of: {}", known.join(", ")),
+        };
+        return Problem::new(places.value("kind"), format!("unknown word \"{field}\"")).with_label(label);
+    }
     Problem::new(places.key(field), message)
 }
 

@@ -307,7 +307,7 @@ fn stand_in<'a>(
 /// A provider at the server's own origin would ask the server that has just failed.
 pub(super) fn is_central(provider: &Provider, server: &Server) -> bool {
     match &provider.kind {
-        Kind::OpenAi(spec) => spec.url.origin() == server.url.origin(),
+        Kind::OpenAi(spec) => http::is_same_server(&spec.url, &server.url),
         Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => false,
     }
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod auth;
+mod bug;
 mod config;
 mod help;
 mod infer;
@@ -10,6 +11,7 @@ mod providers;
 mod run;
 mod token;
 
+pub use bug::{Bug, at_panic};
 pub use infer::InferFailure;
 pub use run::{Failure, Io, Run, Usage};
 
@@ -104,13 +106,16 @@ enum Command {
 }
 
 /// Runs one command line. `args` includes the name of the program.
+///
+/// A panic ends the command where it is: it is told like any error, and nothing else is tried.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, io: Io<'_>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return run::show_usage(&error, io),
     };
     let mut run = Run::new(cli.global, env, io);
-    match dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)) {
+    let ended = bug::caught(|| dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)));
+    match ended {
         Ok(exit) => exit,
         Err(error) => run.show_error(&error),
     }

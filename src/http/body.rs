@@ -56,6 +56,8 @@ impl Body {
     /// The next piece, which may be empty; `None` at the end.
     fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         let received = match self.deadline {
+            // Also where more is ready: a peer that sends without a pause must not outrun the clock.
+            Some(deadline) if deadline <= Instant::now() => Err(RecvTimeoutError::Timeout),
             Some(deadline) => self.pieces.recv_timeout(deadline.saturating_duration_since(Instant::now())),
             None => self.pieces.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
@@ -111,4 +113,24 @@ fn is_timeout(error: &io::Error) -> bool {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
         .is_some_and(reqwest::Error::is_timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn s07_a_peer_that_sends_without_a_pause_does_not_outrun_the_deadline() {
+        let (sender, pieces) = sync_channel(PIECES);
+        sender.send(Ok(b": one".to_vec())).unwrap();
+        sender.send(Ok(b": two".to_vec())).unwrap();
+        let mut body = Body { pieces, piece: Vec::new(), read: 0, deadline: None, left: u64::MAX };
+        let mut out = [0; 5];
+        body.wait_until(Some(Instant::now() + Duration::from_mins(1)));
+        assert_eq!(body.read(&mut out).unwrap(), 5);
+        body.wait_until(Some(Instant::now()));
+        let error = body.read(&mut out).unwrap_err();
+        assert!(error.get_ref().is_some_and(|inner| inner.is::<TimedOut>()), "{error}");
+    }
 }
