@@ -85,24 +85,24 @@ type TakeAway = fn(&Mcpd, &str);
 
 #[test]
 fn a11_a_stream_ends_when_the_right_to_run_goes() {
-    let engine = Engine::start();
+    let one = [wire::sse_chunked_head(), wire::chunk(&wire::event("one"))].concat();
+    let upstream = Evild::start([vec![Step::ReadRequest, Step::Send(one), Step::Hang]]);
     let mcpd = Mcpd::builder().arg("--stream-recheck").arg("50ms").start();
-    mcpd.create_llm("chat", &engine.url());
+    mcpd.create_llm("chat", &upstream.url());
     let ways: [(&str, TakeAway); 4] = [
         ("binding", |mcpd, _| mcpd.delete_binding("binding")),
         ("token", |mcpd, token| mcpd.revoke_token(token)),
         ("user", |mcpd, _| mcpd.delete_user("user")),
         ("llm", |mcpd, _| mcpd.delete_llm("chat")),
     ];
-    for (name, take_away) in ways {
+    for (number, (name, take_away)) in ways.into_iter().enumerate() {
         let token = mcpd.user_with(name, USES_CHAT);
-        let mut exchange = open(&mcpd, &token, &endless());
-        exchange.read_until("tock");
+        let mut exchange = open(&mcpd, &token, &prompt(json!({"stream": true})));
+        exchange.read_until("one");
         take_away(&mcpd, &token);
-        let answer = exchange.finish();
-        assert_eq!(last_error(&answer), "revoked", "{name}");
+        assert_eq!(last_error(&exchange.finish()), "revoked", "{name}");
+        upstream.wait_for_close(number, LIMIT);
     }
-    fakes::wait_until(LIMIT, "each upstream is left", || engine.cancels() == 4);
     assert_eq!(log_line(&mcpd, "stream-1")["outcome"], "revoked");
 }
 
