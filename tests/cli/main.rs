@@ -2,8 +2,19 @@
 //! matters, and against doubles only to inject faults. Test names start with the id of their case in
 //! `tests/cases.tsv`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod bounds;
+mod bugs;
+mod commands;
+mod contract;
+mod failover;
 mod files;
 mod infer;
+mod primary;
+mod probe;
+mod scripts;
 mod secrets;
 mod signals;
+mod streams;
 mod support;
