@@ -37,13 +37,16 @@ fn c01_an_alias_bomb_is_refused_at_once() {
 #[test]
 fn c02_a_typo_is_shown_with_its_line_and_what_was_meant() {
     let dana = Client::stranger("http://127.0.0.1:9");
-    dana.providers(&provider("laptop", "chat-prod", "http://127.0.0.1:1/v1", true).replace("failoverFor", "failoverfor"));
+    dana.providers(
+        &provider("laptop", "chat-prod", "http://127.0.0.1:1/v1", true).replace("failoverFor", "failoverfor"),
+    );
     let shown = says("error: unknown field `failoverfor`")
         .and(says("providers.yaml:4:5"))
         .and(says("4 |     failoverfor: chat-prod"))
         .and(says("^^^^^^^^^^^ did you mean `failoverFor`?"));
     dana.cmd(["providers", "validate"]).assert().code(2).stdout("").stderr(shown);
-    for command in [&["providers", "list"][..], &["providers", "failovers"], &["providers", "get", "laptop"]] {
+    for command in [&["providers", "list"][..], &["providers", "failovers"], &["providers", "get", "laptop"]]
+    {
         dana.cmd(command).assert().code(2).stdout("").stderr(says("did you mean `failoverFor`?"));
     }
 }
@@ -84,9 +87,12 @@ fn c03_a_file_of_a_hundred_megabytes_is_not_read() {
 #[test]
 fn c04_a_broken_provider_file_costs_a_warning_and_the_failover_never_the_answer() {
     let stage = Stage::new();
-    for text in ["providers: [", "provider: []\n", "\u{0}", &provider("x", "Chat", "http://127.0.0.1:1/v1", true)] {
+    for text in
+        ["providers: [", "provider: []\n", "\u{0}", &provider("x", "Chat", "http://127.0.0.1:1/v1", true)]
+    {
         stage.dana.providers(text);
-        let warned = says("warning: ").and(says("failover is off until it is mended")).and(says("error").not());
+        let warned =
+            says("warning: ").and(says("failover is off until it is mended")).and(says("error").not());
         stage.dana.infer(&[]).code(0).stdout(format!("{TEN_WORDS}\n")).stderr(warned);
     }
     stage.upstream.stop();
@@ -135,7 +141,9 @@ fn k05_a_token_file_is_used_only_if_it_is_one_clean_line_of_ones_own() {
         write(token, mode);
         refused("chmod 600");
     }
-    for wrong in [[token, b"\r\n"].concat(), [token, b"\nx\n"].concat(), [token, b"\0"].concat(), vec![], vec![0xff]] {
+    for wrong in
+        [[token, b"\r\n"].concat(), [token, b"\nx\n"].concat(), [token, b"\0"].concat(), vec![], vec![0xff]]
+    {
         write(&wrong, 0o600);
         refused("must hold one line");
     }
@@ -185,7 +193,9 @@ fn k06_a_provider_file_that_others_may_write_is_off_and_the_primary_goes_on() {
     let file = stage.dana.providers_path();
     let folder = file.parent().unwrap().to_owned();
     let above = folder.parent().unwrap().to_owned();
-    for (path, bad, good) in [(&file, 0o620, 0o600), (&file, 0o602, 0o600), (&folder, 0o777, 0o700), (&above, 0o770, 0o700)] {
+    for (path, bad, good) in
+        [(&file, 0o620, 0o600), (&file, 0o602, 0o600), (&folder, 0o777, 0o700), (&above, 0o770, 0o700)]
+    {
         chmod(path, bad);
         let chmod_hint = format!("chmod go-w {}", fs::canonicalize(path).unwrap().display());
         stage.dana.cmd(["providers", "validate"]).assert().code(2).stderr(says(&chmod_hint));

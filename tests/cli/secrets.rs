@@ -20,7 +20,10 @@ fn k01_no_flag_takes_a_token_and_no_process_list_shows_one() {
     let stage = Stage::new();
     let help = stage.dana.cmd(["help", "infer"]).output().unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
-    assert!(text.contains("--token-file") && !text.contains("--token ") && !text.contains("--api-key"), "{text}");
+    assert!(
+        text.contains("--token-file") && !text.contains("--token ") && !text.contains("--api-key"),
+        "{text}"
+    );
     stage.dana.cmd(["llm", "list", "--token", "x"]).assert().code(2).stderr(says("unexpected argument"));
 
     stage.upstream.set_fault(Fault::HangAfter(0));
@@ -79,7 +82,8 @@ fn k03_neither_more_words_nor_any_error_shows_the_token() {
             stage.upstream.stop();
         }
         for args in commands {
-            let output = stage.dana.cmd(*args).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").output().unwrap();
+            let output =
+                stage.dana.cmd(*args).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").output().unwrap();
             canary.sweep(&[], &[(&format!("{args:?} with the upstream {upstream}"), &seen(&output))]);
         }
     }
@@ -133,7 +137,10 @@ fn the_key_of_a_provider_goes_to_the_provider_and_the_bearer_does_not() {
 fn k05_a_stored_token_is_private_and_goes_to_its_own_server_only() {
     let (stage, other) = (Stage::new(), Stage::new());
     let dana = Client::stranger(&stage.mcpd.url());
-    dana.cmd(["llm", "list"]).assert().code(4).stderr(says("not logged in").and(says("auth login --token-stdin")));
+    dana.cmd(["llm", "list"])
+        .assert()
+        .code(4)
+        .stderr(says("not logged in").and(says("auth login --token-stdin")));
     dana.cmd(["auth", "login", "--token-stdin"])
         .write_stdin(format!("{}\n", stage.dana_token))
         .assert()
@@ -144,8 +151,14 @@ fn k05_a_stored_token_is_private_and_goes_to_its_own_server_only() {
     assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     dana.cmd(["llm", "list"]).assert().code(0);
-    dana.cmd(["llm", "list", "--server", &other.mcpd.url()]).assert().code(4).stderr(says("not logged in to"));
-    assert!(!other.mcpd.logs().contains("/api/v1/llms\",\"status\":401"), "the token of one server went to another");
+    dana.cmd(["llm", "list", "--server", &other.mcpd.url()])
+        .assert()
+        .code(4)
+        .stderr(says("not logged in to"));
+    assert!(
+        !other.mcpd.logs().contains("/api/v1/llms\",\"status\":401"),
+        "the token of one server went to another"
+    );
     dana.cmd(["auth", "logout"]).assert().code(0);
     dana.cmd(["llm", "list"]).assert().code(4);
 }
@@ -166,7 +179,8 @@ fn the_prompt_is_in_no_file_and_no_log_of_a_failing_run() {
     let stage = Stage::new();
     stage.upstream.set_fault(Fault::Status(500, serde_json::json!({ "error": { "message": PROMPT } })));
     let mut child = stage.dana.raw(["infer", "chat-prod", "-"]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(PROMPT.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -47,7 +47,11 @@ fn in_a_phase_of_the_server(script: &Script, connections: usize, wait: impl Fn(&
         wait(&central);
         interrupt(child, signal);
         central.wait_for_close(connections - 1, AT_ONCE);
-        assert_eq!((central.connections(), local.connections()), (connections, 0), "something followed {signal:?}");
+        assert_eq!(
+            (central.connections(), local.connections()),
+            (connections, 0),
+            "something followed {signal:?}"
+        );
     }
 }
 
@@ -58,7 +62,8 @@ fn g01_while_connecting() {
         let dana = Client::of(&central.url(), "mcpd_0123456789abcdef_canarycanary");
         dana.failover("chat-prod", &local.url());
         let mut command = dana.raw(["infer", "chat-prod", PROMPT, "-v", "--connect-timeout", "60s"]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // The line that -v prints right before the call is the sign that it is on its way.
         let mut line = String::new();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -149,9 +154,11 @@ fn g02_a_reader_that_leaves_ends_it_quietly() {
 #[test]
 fn g02_tables_and_documents_end_quietly_too() {
     let stage = Stage::new();
-    for args in [&["llm", "list"][..], &["infer", "chat-prod", PROMPT, "-o", "json"], &["help", "exit-codes"]] {
+    for args in [&["llm", "list"][..], &["infer", "chat-prod", PROMPT, "-o", "json"], &["help", "exit-codes"]]
+    {
         let mut command = stage.dana.raw(args);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr.len()), (Some(141), 0), "{args:?}: {output:?}");

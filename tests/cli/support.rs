@@ -80,7 +80,10 @@ impl Client {
     }
 
     /// The same, for those who want the child itself.
-    pub(crate) fn raw<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> process::Command {
+    pub(crate) fn raw<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> process::Command {
         let mut command = process::Command::new(assert_cmd::cargo::cargo_bin!("mcpctl"));
         command.env_clear().env("HOME", self.home()).env("MCPCTL_SERVER", &self.server);
         if let Some(token) = &self.token {
