@@ -20,12 +20,13 @@ pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
 /// Refuses a `SQLite` that can corrupt the database.
 pub(super) async fn check_sqlite(connection: &mut SqliteConnection) -> Result<String, StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(connection).await?;
-    if is_recent(&version) { Ok(version) } else { Err(StoreError::OldSqlite(version)) }
+    sound(version)
 }
 
-fn is_recent(version: &str) -> bool {
+fn sound(version: String) -> Result<String, StoreError> {
     let parts: Result<Vec<u32>, _> = version.split('.').map(str::parse).collect();
-    parts.is_ok_and(|parts| parts.as_slice() >= &OLDEST_SQLITE[..])
+    let is_recent = parts.is_ok_and(|parts| parts.as_slice() >= &OLDEST_SQLITE[..]);
+    if is_recent { Ok(version) } else { Err(StoreError::OldSqlite(version)) }
 }
 
 /// One thing that `mcpd check` looked at.
@@ -110,7 +111,7 @@ mod tests {
             ("", false),
             ("3.51.3-beta", false),
         ] {
-            assert_eq!(is_recent(version), recent, "{version}");
+            assert_eq!(sound(version.to_owned()).is_ok(), recent, "{version}");
         }
     }
 }
