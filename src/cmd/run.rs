@@ -190,9 +190,12 @@ impl<'a> Run<'a> {
         for line in &hints {
             let _ = writeln!(self.io.err, "  {}", escape_lines(line));
         }
-        if matches!(self.format(Format::Text, Format::value_variants()), Ok(Format::Json | Format::Jsonl)) {
+        if let Ok(format @ (Format::Json | Format::Jsonl)) =
+            self.format(Format::Text, Format::value_variants())
+        {
             let document = error_document(error, exit, &message, &hints);
-            if writeln!(self.io.out, "{document}").and_then(|()| self.io.out.flush()).is_err() {
+            let text = render::document_text(&document, format);
+            if self.io.out.write_all(text.as_bytes()).and_then(|()| self.io.out.flush()).is_err() {
                 return Exit::OutputClosed;
             }
         }
