@@ -2,7 +2,7 @@
 
 use crate::{
     scripts::{NO_DATABASE, answer, close, reset, whole},
-    support::{Client, PROMPT, Scripted, Stage, TEN_WORDS, provider, says},
+    support::{Client, PROMPT, Scripted, Stage, TEN_WORDS, assert_logged, provider, says},
 };
 use fakes::{Engine, Evild, Fault, Gate, Mcpd, Refusing, Response, Step, wire};
 use mcp_api::LlmPatch;
@@ -10,12 +10,9 @@ use predicates::prelude::*;
 use std::{thread, time::Duration};
 
 const SOON: Duration = Duration::from_secs(30);
+/// How many POSTs make a stage: LLM, user, binding, token.
+const POSTS_OF_STAGE: usize = 4;
 const PROBE: (&str, &str) = ("mcpd-probe", "run; nonce=00112233445566778899aabbccddeeff");
-
-/// The lines of the server's log about requests with this method.
-fn logged(stage: &Stage, method: &str) -> usize {
-    stage.mcpd.logs().matches(&format!("\"method\":\"{method}\"")).count()
-}
 
 #[test]
 fn p02_who_may_view_and_not_run_is_refused_and_nothing_is_probed() {
@@ -25,14 +22,14 @@ fn p02_who_may_view_and_not_run_is_refused_and_nothing_is_probed() {
         stage.mcpd.request("HEAD", "/api/v1/llms/chat-prod", Some(&stage.dana_token), headers, b"").status
     };
     assert_eq!((head(&[]), head(&[PROBE])), (200, 403), "a plain HEAD would mislead");
-    let before = logged(&stage, "HEAD");
     let refused = says("you are not allowed to run LLM \"chat-prod\" (403)")
         .and(says("no local provider was contacted"))
         .and(says("failover:").not());
     stage.dana.infer(&[]).code(5).stdout("").stderr(refused);
     let (code, document) = stage.dana.infer_json(&[]);
     assert_eq!((code, document["attempts"].as_array().unwrap().len()), (5, 1));
-    assert_eq!(logged(&stage, "HEAD"), before, "a denial was probed");
+    // The two from above, and none by the program.
+    assert_logged(&stage.mcpd, "HEAD", 2);
     stage.assert_local_untouched();
 }
 
@@ -69,7 +66,7 @@ fn p06_a_prompt_over_the_servers_limit_is_no_way_to_the_local_model() {
     let mut long = dana.cmd(["infer", "chat-prod", "-"]);
     let told = says("central answered 413").and(says("no failover: the request itself is wrong"));
     long.write_stdin("word ".repeat(20_000)).assert().code(9).stdout("").stderr(told);
-    assert!(!mcpd.logs().contains("\"method\":\"HEAD\""), "a rejected request was probed");
+    assert_logged(&mcpd, "HEAD", 0);
     assert_eq!(local.connections(), 0, "an oversized prompt opened the way to the local model");
 }
 
@@ -80,7 +77,7 @@ fn p06_what_the_upstream_rejects_is_no_way_to_the_local_model() {
         stage.upstream.set_fault(Fault::Status(status, wire::error("maximum context length", status)));
         stage.dana.infer(&[]).code(9).stdout("").stderr(says("maximum context length"));
     }
-    assert_eq!(logged(&stage, "HEAD"), 0, "a rejected request was probed");
+    assert_logged(&stage.mcpd, "HEAD", 0);
     stage.assert_local_untouched();
 }
 
@@ -96,7 +93,7 @@ fn taken_away_meanwhile(stage: &Stage, change: impl FnOnce(), code: i32, stderr:
         let ended = run.join().expect("infer ran");
         ended.code(code).stdout("").stderr(says("central answered 502").and(says(stderr)));
     });
-    assert_eq!(logged(stage, "HEAD"), 1);
+    assert_logged(&stage.mcpd, "HEAD", 1);
     stage.assert_local_untouched();
 }
 
@@ -193,14 +190,10 @@ fn p20_a_provider_that_fails_too_is_told_with_both_errors_and_there_is_no_way_ba
         } else {
             run.code(7).stdout("").stderr(told)
         };
-        assert_eq!((logged(&stage, "POST"), logged(&stage, "HEAD")), (posts_of_stage() + 1, 1));
+        assert_logged(&stage.mcpd, "POST", POSTS_OF_STAGE + 1);
+        assert_logged(&stage.mcpd, "HEAD", 1);
         assert_eq!(stage.local.requests(), 1, "{why}");
     }
-}
-
-/// How many POSTs making a stage takes: LLM, user, binding, token.
-fn posts_of_stage() -> usize {
-    4
 }
 
 #[test]
@@ -212,7 +205,7 @@ fn p20_a_provider_that_is_not_there_is_told_with_both_errors() {
         .and(says("failover: provider \"laptop\" failed: cannot reach"))
         .and(says("connection refused"));
     stage.dana.infer(&[]).code(7).stdout("").stderr(told);
-    assert_eq!(logged(&stage, "POST"), posts_of_stage() + 1);
+    assert_logged(&stage.mcpd, "POST", POSTS_OF_STAGE + 1);
 }
 
 #[test]
@@ -246,7 +239,8 @@ fn p22_a_provider_that_is_the_server_itself_stands_in_for_nothing() {
         stage.dana.infer(&[]).code(7).stdout("").stderr(says("central answered 502").and(itself()));
         stage.dana.cmd(["providers", "validate"]).assert().code(2).stdout("").stderr(itself());
     }
-    assert_eq!(logged(&stage, "HEAD"), 0, "nobody could stand in, and yet the server was asked");
+    // Nobody could stand in, so nobody was asked whether one may.
+    assert_logged(&stage.mcpd, "HEAD", 0);
 }
 
 #[test]
@@ -290,7 +284,8 @@ fn a_drill_says_who_answers_like_every_failover() {
     let stage = Stage::new();
     let told = says("failover: answering from local provider \"laptop\"");
     stage.dana.infer(&["--route", "local"]).code(0).stdout("Hello from the laptop.\n").stderr(told);
-    assert_eq!((stage.upstream.requests(), logged(&stage, "HEAD")), (0, 1));
+    assert_eq!(stage.upstream.requests(), 0);
+    assert_logged(&stage.mcpd, "HEAD", 1);
     let body = stage.local.bodies()[0]["messages"][0]["content"].clone();
     assert_eq!(body, PROMPT);
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a stage that cannot be set fails the story")]
 
 use assert_cmd::{Command, assert::Assert};
-use fakes::{Canary, Engine, Evild, Mcpd};
+use fakes::{Canary, Engine, Evild, Mcpd, wait_until};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::{
@@ -12,6 +12,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 use tempfile::{NamedTempFile, TempDir};
@@ -163,6 +164,17 @@ impl Stage {
         assert_eq!(self.local.bytes_received(), 0, "the local provider was contacted");
         assert_eq!(self.local.connections(), 0, "the local provider was connected to");
     }
+}
+
+/// The server has logged so many requests with this method, and no more.
+pub(crate) fn assert_logged(mcpd: &Mcpd, method: &str, requests: usize) {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    // The log arrives in its own time: whatever was asked before this is in it when this is.
+    let last = format!("last-question-{}", ASKED.fetch_add(1, Ordering::Relaxed));
+    let _answer = mcpd.request("GET", "/version", None, &[("x-request-id", &last)], b"");
+    let logged = || mcpd.logs().matches(&format!("\"method\":\"{method}\"")).count();
+    wait_until(LIMIT, "the log", || mcpd.logs().contains(&last) && logged() >= requests);
+    assert_eq!(logged(), requests, "{method} requests");
 }
 
 impl Drop for Stage {
