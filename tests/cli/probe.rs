@@ -180,9 +180,9 @@ fn p14_a_second_answer_in_the_body_of_the_first_is_not_read() {
 
 #[test]
 fn p14_the_probe_has_a_connection_of_its_own() {
-    // The primary's answer keeps its connection open, and a second answer lies ready on it.
+    // The primary's connection stays open, and whoever asks on it once more gets a yes.
     let (no, yes) = (wire::http(503, &[], ""), wire::http(200, &[], ""));
-    let scene = Scripted::new(Evild::start([whole([no, yes].concat()), answer(403, &[], "")]));
+    let scene = Scripted::new(Evild::start([[whole(no), whole(yes)].concat(), answer(403, &[], "")]));
     assert_closed(&scene, 5, "run is not granted (403)");
     assert!(scene.central.received(1).starts_with(b"HEAD /api/v1/llms/chat-prod HTTP/1.1\r\n"));
 }
