@@ -62,7 +62,7 @@ pub enum Fault {
     Html,
     /// Sends so many bytes in one line without an end.
     HugeLine(usize),
-    /// Answers with exactly these bytes and closes.
+    /// Answers with exactly these bytes and closes. Let them say `connection: close` if the client pools.
     Raw(Vec<u8>),
     /// Says with 503 on every route that the model is still loading.
     Loading,
@@ -268,8 +268,8 @@ impl EngineBuilder {
                 vec![json_answer(401, &wire::error(&format!("Incorrect API key provided: {key}"), 401))]
             }
             Fault::Html => {
-                let page = "<html><h1>Back soon</h1></html>";
-                vec![Step::Send(wire::http(200, &[("content-type", "text/html")], page))]
+                let headers = [("content-type", "text/html"), ("connection", "keep-alive")];
+                vec![Step::Send(wire::http(200, &headers, "<html><h1>Back soon</h1></html>"))]
             }
             Fault::Raw(bytes) => vec![Step::Send(bytes.clone()), Step::Close],
             Fault::WaitAt(gate) => [vec![Step::WaitAt(gate.clone())], self.answer(&body)].concat(),
@@ -334,7 +334,7 @@ impl EngineBuilder {
     }
 
     fn at_once(&self, body: &Value) -> Script {
-        let whole = wire::json_answer(200, &wire::completion(&self.text, self.finish_reason()));
+        let whole = kept_open(200, &wire::completion(&self.text, self.finish_reason()));
         let half = Step::Send(whole[..whole.len() - self.text.len()].to_vec());
         match &self.fault {
             _ if is_endless(body) => vec![Step::Stall],
@@ -362,7 +362,13 @@ fn is_endless(body: &Value) -> bool {
 }
 
 fn json_answer(status: u16, body: &Value) -> Step {
-    Step::Send(wire::json_answer(status, body))
+    Step::Send(kept_open(status, body))
+}
+
+/// An answer after which the connection takes the next request, as with every real engine.
+fn kept_open(status: u16, body: &Value) -> Vec<u8> {
+    let headers = [("content-type", "application/json"), ("connection", "keep-alive")];
+    wire::http(status, &headers, body.to_string())
 }
 
 fn send_event(data: &str) -> Step {

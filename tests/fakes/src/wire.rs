@@ -22,16 +22,20 @@ pub fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A whole answer with its `Content-Length`.
+/// A whole answer with its `Content-Length`, and `Connection: close` unless the headers say something of it: a double
+/// that closes without a word would meet the next request of a client that pools.
 pub fn http(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let length = body.len().to_string();
     let mut all = headers.to_vec();
     all.push(("content-length", &length));
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection")) {
+        all.push(("connection", "close"));
+    }
     [&head(status, &all), body].concat()
 }
 
-/// A whole JSON answer.
+/// A whole JSON answer, after which the connection closes.
 pub fn json_answer(status: u16, body: &Value) -> Vec<u8> {
     http(status, &[("content-type", "application/json")], body.to_string())
 }
