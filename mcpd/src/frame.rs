@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     framing::Ambiguous,
+    linger,
     problem::Problem,
     record::{Line, Record},
 };
@@ -38,6 +39,7 @@ pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, nex
     } else if app.stop.draining.is_cancelled() && !is_about_health(&request) {
         Problem::ShuttingDown.into_response()
     } else {
+        let request = request.map(linger::read_on);
         let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         answer.unwrap_or_else(|_| Problem::Internal.into_response())
     };

@@ -19,6 +19,7 @@ mod health;
 mod identity;
 mod ids;
 mod infer;
+mod linger;
 mod llm_rules;
 mod llms;
 mod log;

@@ -131,6 +131,9 @@ mod tests {
         assert_eq!(body.read(&mut out).unwrap(), 5);
         body.wait_until(Instant::now());
         let error = body.read(&mut out).unwrap_err();
-        assert!(error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TimedOut>), "{error}");
+        assert!(
+            error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TimedOut>),
+            "{error}"
+        );
     }
 }

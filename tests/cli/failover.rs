@@ -59,13 +59,15 @@ fn p06_a_prompt_over_the_servers_limit_is_no_way_to_the_local_model() {
     let (upstream, local) = (Refusing::new(), Engine::start());
     let mcpd = Mcpd::builder().arg("--max-body").arg("65536").start();
     mcpd.create_llm("chat-prod", &format!("{}/v1", upstream.url()));
-    let token =
-        mcpd.user_with("dana", &[("view", "llms", Some("chat-prod")), ("run", "llms", Some("chat-prod"))]);
-    let dana = Client::of(&mcpd.url(), &token);
+    let grants = [("view", "llms", Some("chat-prod")), ("run", "llms", Some("chat-prod"))];
+    let dana = Client::of(&mcpd.url(), &mcpd.user_with("dana", &grants));
     dana.failover("chat-prod", &local.url());
-    let mut long = dana.cmd(["infer", "chat-prod", "-"]);
-    let told = says("central answered 413").and(says("no failover: the request itself is wrong"));
-    long.write_stdin("word ".repeat(20_000)).assert().code(9).stdout("").stderr(told);
+    // The last one is larger than the buffers on the way, so that the refusal comes while the client still sends.
+    for words in [20_000, 200_000, 1_600_000] {
+        let mut long = dana.cmd(["infer", "chat-prod", "-"]);
+        let told = says("central answered 413").and(says("no failover: the request itself is wrong"));
+        long.write_stdin("word ".repeat(words)).assert().code(9).stdout("").stderr(told);
+    }
     assert_logged(&mcpd, "HEAD", 0);
     assert_eq!(local.connections(), 0, "an oversized prompt opened the way to the local model");
 }
