@@ -379,7 +379,10 @@ fn send_event(data: &str) -> Step {
 mod tests {
     use super::*;
     use crate::{Exchange, Response, http::request_bytes};
-    use std::io::{self, ErrorKind};
+    use std::{
+        io::{self, ErrorKind},
+        process::Command,
+    };
 
     const SOON: Duration = Duration::from_secs(10);
     /// Role, ten words, finish reason, `[DONE]`.
@@ -507,6 +510,21 @@ mod tests {
         engine.resume();
         assert_eq!(open(&engine, "hi", false, &[]).unwrap().finish().status, 200);
         assert_eq!(engine.requests(), 1);
+    }
+
+    #[test]
+    fn stopping_and_resuming_does_not_mind_programs_that_start_meanwhile() {
+        let engine = Engine::start();
+        let start_many = || (0..100).for_each(|_| assert!(Command::new("true").status().unwrap().success()));
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(start_many);
+            while !starting.is_finished() {
+                engine.stop();
+                let refused = open(&engine, "hi", false, &[]).unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+                engine.resume();
+            }
+        });
     }
 
     #[test]

@@ -5,12 +5,12 @@
 use crate::{Gate, Refusing, Request, http::Head};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    net::sockopt::set_socket_linger,
+    net::{shutdown, sockopt::set_socket_linger},
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     io::{self, BufReader, ErrorKind, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -32,61 +32,53 @@ pub(crate) enum End {
 
 /// A listener on loopback. Stops, joins its threads and passes on their panics when it is dropped.
 pub(crate) struct Server {
-    addr: SocketAddr,
+    /// Bound beside the listener, so that the port is ours from the first to the last moment.
+    port: Refusing,
     shared: Arc<Shared>,
-    life: Mutex<Life>,
+    listening: Mutex<Option<Listening>>,
 }
 
-enum Life {
-    Listening(JoinHandle<()>),
-    Refusing(#[expect(dead_code, reason = "held, so that the port stays ours")] Refusing),
-    Over,
+struct Listening {
+    listener: Arc<TcpListener>,
+    acceptor: JoinHandle<()>,
 }
 
 impl Server {
     pub(crate) fn start(tls: Option<Arc<ServerConfig>>, handler: Arc<Handler>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
-        let addr = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared { tls, handler, state: Mutex::default(), changed: Condvar::new() });
-        let acceptor = spawn_acceptor(listener, &shared);
-        Self { addr, shared, life: Mutex::new(Life::Listening(acceptor)) }
+        let server = Self { port: Refusing::new(), shared, listening: Mutex::new(None) };
+        server.resume();
+        server
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+        self.port.addr()
     }
 
     /// Ends all connections and refuses new ones; the port stays ours. Records stay.
     pub(crate) fn stop(&self) {
-        let mut life = self.life();
-        if let Life::Listening(_) = &*life {
-            self.end(&mut life);
-            *life = Life::Refusing(Refusing::at(self.addr.port()));
-        }
-    }
-
-    /// Listens again after [`Server::stop`].
-    pub(crate) fn resume(&self) {
-        let mut life = self.life();
-        if let Life::Refusing(_) = &*life {
-            let listener = TcpListener::bind(self.addr).expect("the port is still ours");
-            self.shared.state().stopping = false;
-            *life = Life::Listening(spawn_acceptor(listener, &self.shared));
-        }
-    }
-
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self, life: &mut Life) {
-        if let Life::Listening(acceptor) = std::mem::replace(life, Life::Over) {
+        if let Some(Listening { listener, acceptor }) = self.listening().take() {
             self.shared.state().stopping = true;
-            // Wakes `accept`; the acceptor sees that it is to stop before it counts this connection.
-            drop(TcpStream::connect(self.addr));
+            // Not just closed: a child that another thread is about to start may hold a copy for a moment.
+            shutdown(&listener, rustix::net::Shutdown::Both).expect("a listener can be shut down");
             join(acceptor);
             self.end_connections();
         }
+    }
+
+    /// Listens, again after [`Server::stop`].
+    pub(crate) fn resume(&self) {
+        let mut listening = self.listening();
+        if listening.is_none() {
+            let listener = Arc::new(TcpListener::bind(self.addr()).expect("the port is ours"));
+            self.shared.state().stopping = false;
+            let acceptor = spawn_acceptor(Arc::clone(&listener), Arc::clone(&self.shared));
+            *listening = Some(Listening { listener, acceptor });
+        }
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Option<Listening>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end_connections(&self) {
@@ -126,8 +118,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let mut life = self.life();
-        self.end(&mut life);
+        self.stop();
     }
 }
 
@@ -139,8 +130,7 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn spawn_acceptor(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
-    let shared = Arc::clone(shared);
+fn spawn_acceptor(listener: Arc<TcpListener>, shared: Arc<Shared>) -> JoinHandle<()> {
     thread::spawn(move || {
         for socket in listener.incoming() {
             if shared.state().stopping {
