@@ -26,7 +26,7 @@ use std::{
 use url::Url;
 
 /// The largest answer that is not a stream, and the largest error body, in bytes.
-const DOCUMENT_MAX: u64 = 64 << 20;
+const DOCUMENT_MAX: u64 = 8 << 20;
 const ERROR_MAX: u64 = 64 << 10;
 /// The longest wait that a `Retry-After` may suggest, in seconds.
 const RETRY_AFTER_MAX: u64 = 3600;
@@ -53,6 +53,16 @@ pub struct Limits {
     pub idle: Duration,
     /// For everything, with the moment when it is over.
     pub total: Option<(Duration, Instant)>,
+}
+
+impl Limits {
+    /// What is left of the limit for everything, or that it is over; none if there is no such limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Result<Duration, Fault>> {
+        let (limit, end) = self.total?;
+        let left = end.saturating_duration_since(Instant::now());
+        Some(if left.is_zero() { Err(Fault::Deadline(limit)) } else { Ok(left) })
+    }
 }
 
 /// Takes an answer while it arrives.
@@ -105,7 +115,8 @@ pub fn complete(
         head: None,
     })?;
     let head = response.headers().clone();
-    let mut call = Call { limits, started, sink, answer: Answer::default(), first_content: None };
+    let bearer = endpoint.bearer.as_ref();
+    let mut call = Call { limits, started, sink, bearer, answer: Answer::default(), first_content: None };
     match call.read(response, request.stream) {
         Ok(()) => {
             let (answer, first_content) = (call.answer, call.first_content);
@@ -134,14 +145,15 @@ fn send(client: &Client, endpoint: &Endpoint, request: &ChatRequest) -> reqwest:
 
 /// The caller's own limit, if it is over.
 fn past_total(limits: &Limits) -> Option<Fault> {
-    let (limit, end) = limits.total?;
-    (Instant::now() >= end).then_some(Fault::Deadline(limit))
+    limits.time_left()?.err()
 }
 
 struct Call<'a> {
     limits: &'a Limits,
     started: Instant,
     sink: &'a mut dyn Sink,
+    /// What no text from outside may repeat.
+    bearer: Option<&'a Secret>,
     answer: Answer,
     first_content: Option<Duration>,
 }
@@ -149,7 +161,7 @@ struct Call<'a> {
 impl Call<'_> {
     fn read(&mut self, response: Response, stream: bool) -> Result<(), Fault> {
         if response.status().as_u16() != 200 {
-            return Err(error_status(response));
+            return Err(error_status(response, self.bearer, self.earlier(Instant::now() + ERROR_LIMIT)));
         }
         // Nobody asked for one, and a small answer could become an endless one.
         if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
@@ -175,11 +187,13 @@ impl Call<'_> {
                 Err(SseError::Io(error)) => return Err(self.read_fault(&error)),
                 Err(error) => return Err(Fault::Unparsable(error.to_string())),
             };
-            match self.answer.take_event(&event.data)? {
+            let before = self.answer.progress();
+            match self.answer.take_event(&event).map_err(|fault| self.without_bearer(fault))? {
                 Some(piece) => self.hand_over(&piece)?,
                 None => return self.finish(),
             }
-            if self.answer.delivered > 0 {
+            // Events that bring the answer no further are as good as silence.
+            if self.answer.delivered > 0 && self.answer.progress() != before {
                 events.reader_mut().get_mut().wait_until(self.earlier(Instant::now() + self.limits.idle));
             }
         }
@@ -189,7 +203,7 @@ impl Call<'_> {
         body.wait_until(self.first_deadline());
         let mut text = String::new();
         body.read_to_string(&mut text).map_err(|error| self.read_fault(&error))?;
-        let piece = self.answer.take_json(&text)?;
+        let piece = self.answer.take_json(&text).map_err(|fault| self.without_bearer(fault))?;
         self.hand_over(&piece)?;
         self.finish()
     }
@@ -201,6 +215,15 @@ impl Call<'_> {
         let reasoning = piece.reasoning.as_deref().map_or(Ok(()), |text| self.sink.reasoning(text));
         let content = piece.content.as_deref().map_or(Ok(()), |text| self.sink.content(text));
         reasoning.and(content).map_err(|error| output_fault(&error))
+    }
+
+    fn without_bearer(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::ErrorEvent { code, message } => {
+                Fault::ErrorEvent { code, message: short(&message, self.bearer) }
+            }
+            other => other,
+        }
     }
 
     fn finish(&mut self) -> Result<(), Fault> {
@@ -240,27 +263,28 @@ fn output_fault(error: &io::Error) -> Fault {
 }
 
 /// How long the text of an error answer is waited for.
-const ERROR_LIMIT: Duration = Duration::from_secs(5);
+pub const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
-/// What an answer with a status other than 200 says.
+/// What an answer with a status other than 200 says, without the bearer that it may repeat.
 #[must_use]
-pub fn error_status(response: Response) -> Fault {
+pub fn error_status(response: Response, bearer: Option<&Secret>, deadline: Instant) -> Fault {
     let status = response.status().as_u16();
-    let mut error = remote_error(response.headers());
+    let mut error = remote_error(response.headers(), bearer);
     let mut body = Body::new(response, ERROR_MAX);
-    body.wait_until(Instant::now() + ERROR_LIMIT);
+    body.wait_until(deadline);
     let mut text = Vec::new();
     // An error whose text is cut or late is the same error.
     let _ = body.read_to_end(&mut text);
     if let Ok(document) = serde_json::from_slice::<wire::ErrorDocument>(&text) {
-        error.message = document.error.message().map(short);
-        error.code = error.code.or_else(|| document.error.code().map(|code| short(&code)));
+        error.message = document.error.message().map(|text| short(text, bearer));
+        error.code = error.code.or_else(|| document.error.code().map(|code| short(&code, bearer)));
     }
     Fault::Status { status, error }
 }
 
-fn remote_error(head: &HeaderMap) -> RemoteError {
-    let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok()).map(short);
+fn remote_error(head: &HeaderMap, bearer: Option<&Secret>) -> RemoteError {
+    let value = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| value(name).map(|text| short(text, bearer));
     RemoteError {
         origin: text(headers::ERROR_ORIGIN).and_then(|word| Origin::from_word(&word)),
         code: text(headers::ERROR_CODE),
@@ -277,8 +301,12 @@ fn media_type(head: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// A text from outside, fit for one line of a message.
-fn short(text: &str) -> String {
+/// A text from outside, fit for one line of a message. A peer that repeats our credential is not repeated.
+fn short(text: &str, bearer: Option<&Secret>) -> String {
+    let text = match bearer {
+        Some(bearer) => &text.replace(bearer.expose(), "(redacted)"),
+        None => text,
+    };
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     if line.len() < text.len() && text.chars().nth(300).is_some() {
         line.push('…');

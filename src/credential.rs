@@ -119,16 +119,16 @@ fn from_file(path: &Path, source: Source) -> Result<Credential, CredentialError>
     Ok(Credential { token: read_file(path)?, source })
 }
 
-/// `credentials/https_mcpd.example.com_443`: only letters, digits, `.`, `-` and `_` come out of an origin.
+/// `credentials/https%3a%2f%2fmcpd.example.com`.
 fn stored(env: &Environment, origin: &str) -> Option<PathBuf> {
     Some(env.config_folder()?.join("credentials").join(file_name(origin)))
 }
 
-/// An origin as the name of a file.
+/// An origin as the name of a file. No two origins have the same one.
 #[must_use]
 pub fn file_name(origin: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-    origin.replacen("://", "_", 1).chars().map(plain).collect()
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    origin.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02x}") }).collect()
 }
 
 #[cfg(test)]
@@ -150,7 +150,9 @@ mod tests {
         let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
         store(&env, "https://a.example", &Secret::new("t1")).unwrap();
         assert_eq!(find(&env, None, "https://a.example").unwrap().token.expose(), "t1");
-        for other in ["https://b.example", "http://a.example", "https://a.example:444"] {
+        for other in
+            ["https://b.example", "http://a.example", "https://a.example:444", "https://a.example_444"]
+        {
             assert!(matches!(find(&env, None, other), Err(CredentialError::Missing(_))), "{other}");
         }
         assert!(forget(&env, "https://a.example").unwrap() && !forget(&env, "https://a.example").unwrap());

@@ -170,7 +170,8 @@ impl Exit {
         match status {
             401 => Self::Login,
             403 => Self::Denied,
-            402 | 429 => Self::Unavailable,
+            // 407 is a proxy's word, not the server's.
+            402 | 407 | 429 => Self::Unavailable,
             400..=499 => Self::Rejected,
             _ => Self::Unavailable,
         }

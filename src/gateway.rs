@@ -7,7 +7,7 @@ use crate::{
     files,
     http::{self, BuildError, Options},
 };
-use mcp_api::{Decision, Llm, LlmKey, LlmList, Nonce, ProbeRequest, Secret, headers, paths};
+use mcp_api::{Decision, Llm, LlmId, LlmKey, LlmList, Nonce, ProbeRequest, Secret, headers, paths};
 use reqwest::{
     Method,
     blocking::{Client, RequestBuilder, Response},
@@ -101,7 +101,16 @@ impl Gateway {
     }
 
     /// Asks whether the caller may still use an LLM, on a connection of its own, in three seconds at most.
-    pub fn probe(&self, llm: &LlmKey, known_as: Option<mcp_api::LlmId>, decision_required: bool) -> Probed {
+    ///
+    /// `limit` is what is left of the caller's own time, if that is less.
+    pub fn probe(
+        &self,
+        llm: &LlmKey,
+        known_as: Option<LlmId>,
+        decision_required: bool,
+        limit: Option<Duration>,
+    ) -> Probed {
+        let limit = limit.map_or(PROBE_LIMIT, |limit| limit.min(PROBE_LIMIT));
         let started = Instant::now();
         let nonce = match nonce() {
             Ok(nonce) => nonce,
@@ -114,7 +123,7 @@ impl Gateway {
         let sent = self
             .request(Method::HEAD, &paths::llm(llm))
             .header(headers::PROBE, ProbeRequest { nonce }.to_string())
-            .timeout(PROBE_LIMIT)
+            .timeout(limit)
             .send();
         // The body of an answer to HEAD does not exist, whatever a box on the way may send: it is not looked at.
         match sent {
@@ -128,7 +137,7 @@ impl Gateway {
                 }
             }
             Err(error) => {
-                let options = Options { head: PROBE_LIMIT, ..self.options.clone() };
+                let options = Options { head: limit, ..self.options.clone() };
                 let failure = CallFailure::before_content(http::fault(&error, &self.server, &options));
                 let verdict = Verdict::no_answer(failure.told_of("the server").to_string());
                 Probed { verdict, status: None, decision_sent: false, took: started.elapsed() }
@@ -188,8 +197,9 @@ impl Gateway {
     fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallFailure> {
         let response = self.answer(request)?;
         let mut body = Vec::new();
-        let read =
-            response.take(DOCUMENT_MAX).read_to_end(&mut body).map_err(|error| http::body_fault(&error));
+        let read = response.take(DOCUMENT_MAX).read_to_end(&mut body).map_err(|error| {
+            if http::is_timeout(&error) { Fault::NoContent(CALL_LIMIT) } else { http::body_fault(&error) }
+        });
         read.and_then(|_| serde_json::from_slice(&body).map_err(|error| Fault::Unparsable(error.to_string())))
             .map_err(CallFailure::before_content)
     }
@@ -202,7 +212,10 @@ impl Gateway {
             .map_err(|error| CallFailure::before_content(http::fault(&error, &self.server, &self.options)))?;
         match response.status().as_u16() {
             200..=299 => Ok(response),
-            _ => Err(CallFailure::before_content(chat::error_status(response))),
+            _ => {
+                let deadline = Instant::now() + chat::ERROR_LIMIT;
+                Err(CallFailure::before_content(chat::error_status(response, Some(&self.bearer), deadline)))
+            }
         }
     }
 

@@ -48,7 +48,8 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
         .tcp_nodelay(true)
         .connect_timeout(options.connect)
         .timeout(options.head);
-    if is_loopback(origin) {
+    // Through a proxy, plain HTTP would show the bearer to it.
+    if is_loopback(origin) || origin.scheme() == "http" {
         builder = builder.no_proxy();
     }
     if let Some(pem) = &options.extra_roots {
@@ -139,6 +140,15 @@ pub fn body_fault(error: &io::Error) -> Fault {
         Some(hyper) if hyper.is_parse() => Fault::Unparsable(hyper.to_string()),
         _ => Fault::Cut("connection closed".into()),
     }
+}
+
+/// Says whether a read ended because the time for it was over.
+#[must_use]
+pub fn is_timeout(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
+        .is_some_and(reqwest::Error::is_timeout)
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

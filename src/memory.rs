@@ -6,7 +6,8 @@
 use crate::{credential, environment::Environment, files};
 use std::path::PathBuf;
 
-/// Says whether the server at `origin` is known to send the header. If that cannot be found out, it is.
+/// Says whether the server at `origin` is known to send the header. If the record cannot be read, it is; without a
+/// folder for records nothing was ever remembered.
 #[must_use]
 pub fn decision_required(env: &Environment, origin: &str) -> bool {
     // Without a folder nothing can have been remembered.

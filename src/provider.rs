@@ -6,12 +6,12 @@ use crate::{
     chat::{self, ChatRequest, Complete, Endpoint, Failed, Limits, Sink},
     environment::Environment,
     failover::Permit,
-    files::FileError,
     http::{self, BuildError, Options},
     providers_file::{Kind, Provider},
 };
 use reqwest::blocking::Client;
 use std::time::Duration;
+use url::Url;
 
 /// An endpoint of a provider, for one call.
 #[derive(Debug)]
@@ -38,12 +38,6 @@ pub enum LendError {
     /// HTTP cannot be set up.
     #[error(transparent)]
     Build(#[from] BuildError),
-}
-
-impl From<FileError> for LendError {
-    fn from(error: FileError) -> Self {
-        Self::KeyFile(error.to_string())
-    }
 }
 
 /// Whether a provider could answer now.
@@ -83,6 +77,15 @@ pub fn readiness(provider: &Provider, env: &Environment) -> Readiness {
         kind @ (Kind::VllmManaged(_) | Kind::LlamacppManaged(_)) => {
             Readiness::Down(LendError::NotYetStartable(kind.as_str()).to_string())
         }
+    }
+}
+
+/// Says whether a provider is the server at `server`: asking it would ask who has just failed.
+#[must_use]
+pub fn is_at(provider: &Provider, server: &Url) -> bool {
+    match &provider.kind {
+        Kind::OpenAi(spec) => http::is_same_server(&spec.url, server),
+        Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => false,
     }
 }
 

@@ -9,9 +9,11 @@ use std::io::{self, BufRead};
 /// The longest line, in bytes. An event may hold as much in all its lines together.
 pub const LINE_MAX: usize = 1 << 20;
 
-/// One event with its data. The event's `event:` field, if any, is not needed by any chat API.
+/// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
+    /// The event calls itself an error: `event: error`.
+    pub is_error: bool,
     /// The data lines, joined by LF.
     pub data: String,
 }
@@ -36,6 +38,7 @@ pub struct Events<R> {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
+    is_error: bool,
     at_start: bool,
     /// The last line ended with CR, so a LF that follows belongs to it.
     after_cr: bool,
@@ -44,7 +47,15 @@ pub struct Events<R> {
 impl<R: BufRead> Events<R> {
     /// Reads from `reader`, which is at the start of the body.
     pub fn new(reader: R) -> Self {
-        Self { reader, line: Vec::new(), data: Vec::new(), has_data: false, at_start: true, after_cr: false }
+        Self {
+            reader,
+            line: Vec::new(),
+            data: Vec::new(),
+            has_data: false,
+            is_error: false,
+            at_start: true,
+            after_cr: false,
+        }
     }
 
     /// What is read from, to change its deadline between two events.
@@ -56,13 +67,13 @@ impl<R: BufRead> Events<R> {
     pub fn next_event(&mut self) -> Result<Option<Event>, SseError> {
         while self.read_line()? {
             if self.line.is_empty() {
-                if !self.has_data {
+                let is_error = std::mem::take(&mut self.is_error);
+                if !std::mem::take(&mut self.has_data) {
                     continue;
                 }
-                self.has_data = false;
                 let data =
                     String::from_utf8(std::mem::take(&mut self.data)).map_err(|_| SseError::NotUtf8)?;
-                return Ok(Some(Event { data }));
+                return Ok(Some(Event { is_error, data }));
             }
             self.take_field()?;
         }
@@ -112,10 +123,13 @@ impl<R: BufRead> Events<R> {
             Some(colon) => (&self.line[..colon], &self.line[colon + 1..]),
             None => (&self.line[..], &b""[..]),
         };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        if name == b"event" {
+            self.is_error = value == b"error";
+        }
         if name != b"data" {
             return Ok(());
         }
-        let value = value.strip_prefix(b" ").unwrap_or(value);
         if self.data.len() + value.len() + 1 > LINE_MAX {
             return Err(SseError::TooLong);
         }
@@ -182,6 +196,15 @@ mod tests {
         assert!(matches!(all(many.as_bytes()), Err(SseError::TooLong)));
         let endless = io::repeat(b'x').take(u64::MAX);
         assert!(matches!(all(io::BufReader::new(endless)), Err(SseError::TooLong)));
+    }
+
+    #[test]
+    fn s05_an_event_that_calls_itself_an_error_is_one() {
+        let mut events =
+            Events::new(&b"event: error\ndata: {}\n\ndata: {}\n\nevent: error\n\ndata: x\n\n"[..]);
+        let flags: Vec<bool> =
+            std::iter::from_fn(|| events.next_event().unwrap()).map(|event| event.is_error).collect();
+        assert_eq!(flags, [true, false, false]);
     }
 
     #[test]

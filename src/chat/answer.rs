@@ -3,11 +3,15 @@
 //! No I/O here: the pieces are fed in, what they mean comes out.
 
 use super::wire::{Chunk, Delta, ToolCallDelta, Usage};
-use crate::failover::Fault;
+use crate::{failover::Fault, sse::Event};
 use serde::Serialize;
 
 /// The largest number of parallel tool calls that is believed.
 const TOOL_CALLS_MAX: usize = 256;
+/// The largest size of all tool calls together, in bytes.
+const TOOL_CALL_BYTES_MAX: usize = 4 << 20;
+/// Reasons to end by which an engine says that it gave up.
+const GAVE_UP: &[&str] = &["abort", "error"];
 
 /// One call of a tool that the model asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -45,12 +49,23 @@ pub struct Piece {
 }
 
 impl Answer {
-    /// Takes the data of one event. `Ok(None)` is `[DONE]`.
-    pub fn take_event(&mut self, data: &str) -> Result<Option<Piece>, Fault> {
-        if data.trim() == "[DONE]" {
+    /// Takes one event. `Ok(None)` is `[DONE]`.
+    pub fn take_event(&mut self, event: &Event) -> Result<Option<Piece>, Fault> {
+        if event.data.trim() == "[DONE]" {
             return Ok(None);
         }
-        self.take_json(data).map(Some)
+        match self.take_json(&event.data) {
+            Ok(_) | Err(Fault::Unparsable(_)) if event.is_error => {
+                Err(Fault::ErrorEvent { code: None, message: event.data.clone() })
+            }
+            taken => taken.map(Some),
+        }
+    }
+
+    /// How far the answer has come; what leaves it unchanged brought nothing.
+    #[must_use]
+    pub fn progress(&self) -> (u64, bool, bool) {
+        (self.delivered, self.finish_reason.is_some(), self.usage.is_some())
     }
 
     /// Takes a chunk, or a whole completion.
@@ -62,13 +77,22 @@ impl Answer {
             return Err(Fault::ErrorEvent { code: error.number(), message });
         }
         self.model = chunk.model.or(self.model.take());
-        self.usage = chunk.usage.or(self.usage);
+        self.usage = chunk.usage.and_then(|usage| serde_json::from_value(usage).ok()).or(self.usage);
         // With `n` > 1 the first choice is the answer; the others would be mixed into it.
-        let Some(choice) = chunk.choices.into_iter().find(|choice| choice.index == 0) else {
+        let mut choices = chunk.choices.into_iter().flatten();
+        let Some(choice) = choices.find(|choice| choice.index.unwrap_or(0) == 0) else {
             return Ok(Piece::default());
         };
-        self.finish_reason = choice.finish_reason.or(self.finish_reason.take());
-        self.take_delta(choice.delta.unwrap_or_default())
+        // Some servers write an empty reason on every chunk.
+        let reason = choice.finish_reason.filter(|reason| !reason.is_empty());
+        let piece = self.take_delta(choice.delta.or(choice.message).unwrap_or_default())?;
+        if let Some(reason) = &reason
+            && GAVE_UP.contains(&reason.as_str())
+        {
+            return Err(Fault::ErrorEvent { code: None, message: format!("the engine gave up ({reason})") });
+        }
+        self.finish_reason = reason.or(self.finish_reason.take());
+        Ok(piece)
     }
 
     fn take_delta(&mut self, delta: Delta) -> Result<Piece, Fault> {
@@ -76,8 +100,8 @@ impl Answer {
             self.take_tool_call(call)?;
         }
         let piece = Piece {
-            content: delta.content.filter(|text| !text.is_empty()),
-            reasoning: delta.reasoning.filter(|text| !text.is_empty()),
+            content: first_text([delta.content, delta.refusal]),
+            reasoning: first_text([delta.reasoning, delta.reasoning_content]),
         };
         let bytes = [&piece.content, &piece.reasoning].into_iter().flatten().map(String::len).sum::<usize>();
         self.delivered += bytes as u64;
@@ -85,21 +109,30 @@ impl Answer {
     }
 
     fn take_tool_call(&mut self, delta: ToolCallDelta) -> Result<(), Fault> {
-        if delta.index >= TOOL_CALLS_MAX {
-            return Err(Fault::Unparsable(format!("tool call number {}", delta.index)));
+        let index = delta.index.unwrap_or(0);
+        if index >= TOOL_CALLS_MAX {
+            return Err(Fault::Unparsable(format!("tool call number {index}")));
         }
-        if self.tool_calls.len() <= delta.index {
-            self.tool_calls.resize_with(delta.index + 1, ToolCall::default);
+        if self.tool_calls.len() <= index {
+            self.tool_calls.resize_with(index + 1, ToolCall::default);
         }
-        let call = &mut self.tool_calls[delta.index];
+        let call = &mut self.tool_calls[index];
         let function = delta.function;
         let (name, arguments) = function.map_or((None, None), |function| (function.name, function.arguments));
-        for (field, more) in
-            [(&mut call.id, delta.id), (&mut call.name, name), (&mut call.arguments, arguments)]
-        {
-            let more = more.unwrap_or_default();
-            self.delivered += more.len() as u64;
-            field.push_str(&more);
+        // Some servers repeat id and name with every piece of the arguments.
+        for (field, given) in [(&mut call.id, delta.id), (&mut call.name, name)] {
+            if field.is_empty() {
+                *field = given.unwrap_or_default();
+                self.delivered += field.len() as u64;
+            }
+        }
+        let more = arguments.unwrap_or_default();
+        self.delivered += more.len() as u64;
+        call.arguments.push_str(&more);
+        let size: usize =
+            self.tool_calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
+        if size > TOOL_CALL_BYTES_MAX {
+            return Err(Fault::Unparsable(format!("tool calls of more than {TOOL_CALL_BYTES_MAX} bytes")));
         }
         Ok(())
     }
@@ -114,10 +147,21 @@ impl Answer {
     }
 }
 
+fn first_text<const N: usize>(texts: [Option<String>; N]) -> Option<String> {
+    texts.into_iter().flatten().find(|text| !text.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{captures, sse::Events};
+    use crate::{
+        captures,
+        sse::{Event, Events},
+    };
+
+    fn event(data: &str) -> Event {
+        Event { is_error: false, data: data.to_owned() }
+    }
 
     /// Feeds a captured stream; gives the text and what `[DONE]` or the end made of it.
     fn replay(engine: &str, capture: &str) -> (String, Result<Answer, Fault>) {
@@ -125,7 +169,7 @@ mod tests {
         let mut events = Events::new(&body[..]);
         let (mut answer, mut text) = (Answer::default(), String::new());
         while let Some(event) = events.next_event().unwrap() {
-            match answer.take_event(&event.data) {
+            match answer.take_event(&event) {
                 Ok(Some(piece)) => text.push_str(&piece.content.unwrap_or_default()),
                 Ok(None) => return (text, answer.check_finished().map(|()| answer)),
                 Err(fault) => return (text, Err(fault)),
@@ -177,14 +221,69 @@ mod tests {
     #[test]
     fn done_without_a_finish_reason_is_no_answer() {
         let mut answer = Answer::default();
-        answer.take_event(r#"{"choices":[{"index":0,"delta":{"content":"Par"}}]}"#).unwrap();
-        assert_eq!(answer.take_event("[DONE]"), Ok(None));
+        answer.take_event(&event(r#"{"choices":[{"index":0,"delta":{"content":"Par"}}]}"#)).unwrap();
+        assert_eq!(answer.take_event(&event("[DONE]")), Ok(None));
         assert!(matches!(answer.check_finished(), Err(Fault::Cut(_))));
     }
 
     #[test]
+    fn s05_an_engine_that_gives_up_gives_no_answer() {
+        for reason in ["abort", "error"] {
+            let mut answer = Answer::default();
+            let chunk =
+                format!(r#"{{"choices":[{{"delta":{{"content":"Par"}},"finish_reason":"{reason}"}}]}}"#);
+            assert!(matches!(answer.take_event(&event(&chunk)), Err(Fault::ErrorEvent { .. })), "{reason}");
+            assert_eq!(answer.delivered, 3);
+        }
+        let mut answer = Answer::default();
+        answer.take_event(&event(r#"{"choices":[{"delta":{"content":"Par"},"finish_reason":""}]}"#)).unwrap();
+        assert!(answer.check_finished().is_err(), "an empty reason is none");
+    }
+
+    #[test]
+    fn odd_but_harmless_pieces_are_taken() {
+        let take = |text: &str| {
+            let mut answer = Answer::default();
+            answer.take_event(&event(text)).map(|piece| (piece.unwrap(), answer))
+        };
+        let (piece, _) =
+            take(r#"{"choices":[{"delta":{"reasoning":"x","reasoning_content":"x"}}]}"#).unwrap();
+        assert_eq!(piece.reasoning.as_deref(), Some("x"));
+        let whole = r#"{"choices":[{"index":null,"message":{"content":"hi","reasoning":null,"reasoning_content":null},"finish_reason":"stop"}]}"#;
+        assert_eq!(take(whole).unwrap().0.content.as_deref(), Some("hi"));
+        let odd_usage = r#"{"choices":null,"usage":{"prompt_tokens":1,"completion_tokens":null}}"#;
+        assert_eq!(take(odd_usage).unwrap().1.usage, None);
+        let refused = take(r#"{"choices":[{"delta":{"content":null,"refusal":"I will not."}}]}"#).unwrap();
+        assert_eq!(refused.0.content.as_deref(), Some("I will not."));
+        let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"f","arguments":"{}"}}]}}]}"#;
+        let (_, mut answer) = take(call).unwrap();
+        answer.take_event(&event(call)).unwrap();
+        let wanted = ToolCall { id: "c1".into(), name: "f".into(), arguments: "{}{}".into() };
+        assert_eq!(answer.tool_calls, [wanted]);
+    }
+
+    #[test]
+    fn s07_tool_calls_are_bounded() {
+        let piece = "x".repeat(500_000);
+        let chunk = format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{"function":{{"arguments":"{piece}"}}}}]}}}}]}}"#
+        );
+        let mut answer = Answer::default();
+        let bounded = (0..20).any(|_| matches!(answer.take_event(&event(&chunk)), Err(Fault::Unparsable(_))));
+        assert!(bounded);
+    }
+
+    #[test]
+    fn s05_an_event_named_error_is_one_whatever_it_holds() {
+        for data in [r#"{"message":"boom","code":500}"#, "boom", r#"{"error":{"message":"boom"}}"#] {
+            let named = Event { is_error: true, data: data.to_owned() };
+            assert!(matches!(Answer::default().take_event(&named), Err(Fault::ErrorEvent { .. })), "{data}");
+        }
+    }
+
+    #[test]
     fn s05_an_error_may_be_a_string() {
-        let fault = Answer::default().take_event(r#"{"error":"Unauthorized"}"#);
+        let fault = Answer::default().take_event(&event(r#"{"error":"Unauthorized"}"#));
         assert_eq!(fault, Err(Fault::ErrorEvent { code: None, message: "Unauthorized".into() }));
     }
 
@@ -194,7 +293,7 @@ mod tests {
         let call = |index| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{index}}}]}}}}]}}"#);
         for text in [deep, call("4294967296"), call("-1"), call("1e999"), "{}[".into(), "null".into()] {
             assert!(
-                matches!(Answer::default().take_event(&text), Err(Fault::Unparsable(_))),
+                matches!(Answer::default().take_event(&event(&text)), Err(Fault::Unparsable(_))),
                 "{}",
                 &text[..9.min(text.len())]
             );

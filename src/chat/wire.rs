@@ -8,35 +8,36 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk {
     pub(super) model: Option<String>,
-    #[serde(default)]
-    pub(super) choices: Vec<Choice>,
-    pub(super) usage: Option<Usage>,
+    pub(super) choices: Option<Vec<Choice>>,
+    /// Decoration: whatever it is, it makes no answer incomplete.
+    pub(super) usage: Option<serde_json::Value>,
     pub(super) error: Option<WireError>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Choice {
-    #[serde(default)]
-    pub(super) index: u32,
-    #[serde(default, alias = "message")]
+    pub(super) index: Option<u32>,
+    /// Of a stream.
     pub(super) delta: Option<Delta>,
+    /// Of a whole completion.
+    pub(super) message: Option<Delta>,
     pub(super) finish_reason: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Delta {
     pub(super) content: Option<String>,
-    /// vLLM says `reasoning`, others `reasoning_content`.
-    #[serde(alias = "reasoning_content")]
+    /// What the model says instead of an answer that it will not give.
+    pub(super) refusal: Option<String>,
+    /// vLLM says this, others the next one, some say both.
     pub(super) reasoning: Option<String>,
-    #[serde(default)]
+    pub(super) reasoning_content: Option<String>,
     pub(super) tool_calls: Option<Vec<ToolCallDelta>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ToolCallDelta {
-    #[serde(default)]
-    pub(super) index: usize,
+    pub(super) index: Option<usize>,
     pub(super) id: Option<String>,
     pub(super) function: Option<FunctionDelta>,
 }

@@ -4,27 +4,30 @@
 mod args;
 mod failure;
 mod plan;
+mod report;
 mod sinks;
+mod stand_in;
 
 pub(crate) use args::InferArgs;
 pub use failure::InferFailure;
 
-use super::Run;
+use super::{
+    Run,
+    permission::{self, Known},
+};
 use crate::{
-    chat::{Answer, ChatRequest, Complete, Limits, Sink},
-    config::Server,
+    chat::{ChatRequest, Complete, Limits, Sink},
     exit::Exit,
-    failover::{Attempt, CallFailure, Fault, NoStandIn, Permit, PrimaryState, Verdict},
+    failover::{Attempt, CallFailure, Fault, GaveUp, NoStandIn, Permit, Verdict, Why},
     gateway::Gateway,
     http, memory,
     provider::{self, LendError},
-    providers_file::{Kind, Provider, ProvidersFile},
+    providers_file::{Kind, Provider},
     render::{self, Format},
 };
 use args::{Reasoning, Route};
 use failure::{Record, Target};
 use mcp_api::{LlmKey, headers};
-use serde_json::json;
 use sinks::{DocumentSink, TextSink};
 use std::time::{Duration, Instant};
 
@@ -35,8 +38,8 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     let server = run.server()?;
     let token = run.credential(&server)?.token;
     let request = args.request(run)?;
-    let providers = usable_providers(run, args.route);
-    let stand_in = stand_in(providers.as_ref(), &llm, args.route, &server);
+    let providers = stand_in::usable_providers(run, args.route);
+    let stand_in = stand_in::choose(providers.as_ref(), &llm, args.route, &server);
     if args.dry_run {
         return plan::show(run, args, &server, &llm, &request, &stand_in);
     }
@@ -44,8 +47,18 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     run.detail(format_args!("{server}, request id {}", gateway.request_id()));
     let origin = server.origin();
     let into = if format == Format::Json { Into::Document(DocumentSink::default()) } else { Into::Text };
-    let mut ask =
-        Ask { run, args, llm, origin, gateway, request, limits: args.limits(), records: Vec::new(), into };
+    let mut ask = Ask {
+        run,
+        args,
+        llm,
+        origin,
+        gateway,
+        request,
+        limits: args.limits(),
+        records: Vec::new(),
+        decision_seen: false,
+        into,
+    };
     match ask.answer(stand_in) {
         Ok(served) => ask.conclude(&served),
         Err(failure) => Err(ask.failed(failure).into()),
@@ -61,6 +74,8 @@ struct Ask<'r, 'io> {
     gateway: Gateway,
     request: ChatRequest,
     limits: Limits,
+    /// This server has sent `Mcpd-Decision` in this run: it must do so again, remembered or not.
+    decision_seen: bool,
     records: Vec<Record>,
     into: Into,
 }
@@ -89,9 +104,20 @@ impl Ask<'_, '_> {
             Err(failure) => failure,
         };
         let probe = attempt.failed(failure)?;
-        let verdict = self.probe(probe.cause());
+        let verdict = self.probe(probe.cause())?;
         let permit = probe.answered(verdict)?;
         self.ask_stand_in(&permit)
+    }
+
+    /// What is left of the caller's own time; an error once it is over, because then nobody is asked any more.
+    fn time_left(&self) -> Result<Option<Duration>, InferFailure> {
+        match self.limits.time_left() {
+            Some(Err(over)) => {
+                Err(GaveUp { cause: CallFailure::before_content(over), why: Why::Final }.into())
+            }
+            Some(Ok(left)) => Ok(Some(left)),
+            None => Ok(None),
+        }
     }
 
     fn ask_central(&mut self) -> Result<Served, CallFailure> {
@@ -108,7 +134,10 @@ impl Ask<'_, '_> {
             Err((_, head)) => head.as_ref(),
         };
         if head.is_some_and(|head| head.contains_key(headers::DECISION)) {
-            self.remember_decision();
+            self.decision_seen = true;
+            if let Err(error) = memory::decision_seen(&self.run.env, &self.origin) {
+                self.run.detail(format_args!("{}: {error}", permission::CANNOT_REMEMBER));
+            }
         }
         match answered {
             Ok(complete) => {
@@ -122,20 +151,23 @@ impl Ask<'_, '_> {
         }
     }
 
-    fn probe(&mut self, cause: &CallFailure) -> Verdict {
-        let required = memory::decision_required(&self.run.env, &self.origin);
-        let probed = self.gateway.probe(&self.llm, cause.llm_id.clone(), required);
+    fn probe(&mut self, cause: &CallFailure) -> Result<Verdict, InferFailure> {
+        let known = Known {
+            id: cause.llm_id.clone(),
+            decision_seen: self.decision_seen,
+            time_left: self.time_left()?,
+        };
+        let probed = permission::ask(self.run, &self.gateway, &self.origin, &self.llm, known);
         self.records.push(Record::probed(&probed));
-        if probed.decision_sent {
-            self.remember_decision();
-        }
-        probed.verdict
+        Ok(probed.verdict)
     }
 
     fn ask_stand_in(&mut self, permit: &Permit<&Provider>) -> Result<Served, InferFailure> {
         let provider = *permit.stand_in();
         let started = Instant::now();
-        let lease = provider::lend(permit, &self.run.env, self.args.connect_timeout, self.args.head_limit())
+        let left = self.time_left()?.unwrap_or(Duration::MAX);
+        let head_limit = self.args.first_token_timeout.min(left);
+        let lease = provider::lend(permit, &self.run.env, self.args.connect_timeout, head_limit)
             .map_err(|error| self.cannot_lend(permit, &error, started.elapsed()))?;
         self.tell_failover(permit);
         let (request, limits) = (&self.request, &self.limits);
@@ -167,7 +199,7 @@ impl Ask<'_, '_> {
     fn tell_failover(&mut self, permit: &Permit<&Provider>) {
         let provider = *permit.stand_in();
         for record in &self.records {
-            if let Some(line) = told(record, permit.cause(), &self.llm) {
+            if let Some(line) = report::told(record, permit.cause(), &self.llm) {
                 self.run.note(line);
             }
         }
@@ -182,12 +214,6 @@ impl Ask<'_, '_> {
         }
     }
 
-    fn remember_decision(&mut self) {
-        if let Err(error) = memory::decision_seen(&self.run.env, &self.origin) {
-            self.run.detail(format_args!("cannot remember that this server sends its decisions: {error}"));
-        }
-    }
-
     /// What is said after a complete answer.
     fn conclude(self, served: &Served) -> anyhow::Result<Exit> {
         let answer = &served.complete.answer;
@@ -195,42 +221,18 @@ impl Ask<'_, '_> {
         if self.args.strict && reason != "stop" {
             return Err(self.failed(InferFailure::not_stopped(reason)).into());
         }
-        match reason.as_str() {
-            "length" => self.run.warn(length_warning(self.args.max_tokens)),
-            "content_filter" => {
-                self.run.warn("a content filter cut the answer (finish_reason: content_filter)");
-            }
-            _ => {}
+        if let Some(warning) = report::warning(answer, &reason, self.args.max_tokens) {
+            self.run.warn(warning);
         }
         if let Into::Document(sink) = &self.into {
-            let document = render::document_text(&self.document(served, sink), Format::Json);
-            self.run.print(&document)?;
+            let document =
+                report::document(&self.llm, served, sink, &self.records, self.gateway.request_id());
+            self.run.print(&render::document_text(&document, Format::Json))?;
         }
         if self.args.usage {
-            let line = usage_line(&self.llm, served);
-            self.run.note(line);
+            self.run.tell_usage(report::usage(&self.llm, served));
         }
         Ok(Exit::Ok)
-    }
-
-    fn document(&self, served: &Served, sink: &DocumentSink) -> serde_json::Value {
-        let answer: &Answer = &served.complete.answer;
-        let failover = served.provider.is_some();
-        let content = json!({
-            "llm": self.llm.as_str(),
-            "failover": failover,
-            "route": if failover { "local" } else { "central" },
-            "provider": served.provider,
-            "model": served.model,
-            "content": sink.content,
-            "reasoning": (!sink.reasoning.is_empty()).then_some(&sink.reasoning),
-            "toolCalls": answer.tool_calls,
-            "finishReason": answer.finish_reason,
-            "usage": answer.usage,
-            "attempts": self.records,
-            "requestId": self.gateway.request_id(),
-        });
-        render::document("Inference", content)
     }
 
     /// The failure with everything that a document about it needs.
@@ -266,88 +268,4 @@ fn into_sink<T, E>(
             result
         }
     }
-}
-
-/// The providers, if they may be needed. A file that cannot be used never stands in the way of the server.
-fn usable_providers(run: &mut Run<'_>, route: Route) -> Option<Result<ProvidersFile, ()>> {
-    if route == Route::Central {
-        return None;
-    }
-    match run.providers() {
-        Ok(file) => file.map(Ok),
-        Err(error) => {
-            run.warn(format_args!("{error}; failover is off until it is mended"));
-            Some(Err(()))
-        }
-    }
-}
-
-fn stand_in<'a>(
-    providers: Option<&'a Result<ProvidersFile, ()>>,
-    llm: &LlmKey,
-    route: Route,
-    server: &Server,
-) -> Result<&'a Provider, NoStandIn> {
-    if route == Route::Central {
-        return Err(NoStandIn::RouteCentral);
-    }
-    let file = match providers {
-        None => return Err(NoStandIn::NotDeclared),
-        Some(Err(())) => return Err(NoStandIn::FileUnusable),
-        Some(Ok(file)) => file,
-    };
-    let name = match llm {
-        LlmKey::Name(name) => name,
-        LlmKey::Id(_) => return Err(NoStandIn::AskedById),
-    };
-    let provider = file.registry.stand_in_for(name).ok_or(NoStandIn::NotDeclared)?;
-    if is_central(provider, server) { Err(NoStandIn::IsCentral(provider.name.clone())) } else { Ok(provider) }
-}
-
-/// A provider at the server's own origin would ask the server that has just failed.
-pub(super) fn is_central(provider: &Provider, server: &Server) -> bool {
-    match &provider.kind {
-        Kind::OpenAi(spec) => http::is_same_server(&spec.url, &server.url),
-        Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => false,
-    }
-}
-
-fn length_warning(max_tokens: Option<u32>) -> String {
-    let limit = max_tokens.map_or("the limit of the model".into(), |max| format!("--max-tokens {max}"));
-    format!("the answer reached {limit} and is truncated (finish_reason: length); --strict makes this exit 8")
-}
-
-fn usage_line(llm: &LlmKey, served: &Served) -> String {
-    let who = served
-        .provider
-        .as_ref()
-        .map_or("central".into(), |provider| format!("local provider \"{provider}\""));
-    let model = served.model.as_deref().unwrap_or("model not told");
-    let tokens = served.complete.answer.usage.map_or(String::new(), |usage| {
-        format!("{} tokens in, {} out, ", usage.prompt_tokens, usage.completion_tokens)
-    });
-    let first = served.complete.first_content.unwrap_or(served.took);
-    let (first, total) = (first.as_secs_f64(), served.took.as_secs_f64());
-    format!("{llm}, {who} ({model}), {tokens}first token {first:.2} s, total {total:.2} s")
-}
-
-/// What led to a failover, a line for each thing that was tried.
-fn told(record: &Record, cause: &CallFailure, llm: &LlmKey) -> Option<String> {
-    let millis = record.took.as_millis();
-    match record.target {
-        Target::Central => {
-            let maybe_executed = match cause.primary_state() {
-                PrimaryState::Unknown => "; it may still carry out the request",
-                PrimaryState::NotExecuted | PrimaryState::Partial => "",
-            };
-            Some(format!("{} after {}{maybe_executed}", cause.told_of("central"), seconds(record.took)))
-        }
-        Target::Probe => Some(format!("permission for \"{llm}\" confirmed by the server in {millis} ms")),
-        Target::Provider(_) => None,
-    }
-}
-
-/// `0.4 s`.
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
 }

@@ -1,12 +1,13 @@
 //! `llm`: what the server has, and whether one of them may be used.
 
-use super::{Failure, Run, Usage};
+use super::{
+    Failure, Run, Usage,
+    permission::{self, Known},
+};
 use crate::{
-    config::Server,
     exit::Exit,
     failover::{Denial, Verdict, Why},
     gateway::Gateway,
-    memory,
     providers_file::ProvidersFile,
     render::{self, Format, Listing, Row},
 };
@@ -107,7 +108,7 @@ fn head(run: &mut Run<'_>, llm: &LlmKey) -> anyhow::Result<Exit> {
     let server = run.server()?;
     let token = run.credential(&server)?.token;
     let gateway = Gateway::for_calls(&server, token)?;
-    let verdict = probe(run, &gateway, &server, llm);
+    let verdict = permission::ask(run, &gateway, &server.origin(), llm, Known::default()).verdict;
     match format {
         Format::Json => {
             let content =
@@ -117,19 +118,6 @@ fn head(run: &mut Run<'_>, llm: &LlmKey) -> anyhow::Result<Exit> {
         _ => run.say(&verdict)?,
     }
     Ok(exit(&verdict))
-}
-
-/// Asks for permission, and remembers whether this server sends its decisions.
-pub(super) fn probe(run: &mut Run<'_>, gateway: &Gateway, server: &Server, llm: &LlmKey) -> Verdict {
-    let origin = server.origin();
-    let probed = gateway.probe(llm, None, memory::decision_required(&run.env, &origin));
-    if probed.decision_sent
-        && let Err(error) = memory::decision_seen(&run.env, &origin)
-    {
-        run.detail(format_args!("cannot remember that this server sends its decisions: {error}"));
-    }
-    run.detail(format_args!("the probe took {} ms", probed.took.as_millis()));
-    probed.verdict
 }
 
 fn exit(verdict: &Verdict) -> Exit {

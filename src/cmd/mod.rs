@@ -7,6 +7,7 @@ mod config;
 mod help;
 mod infer;
 mod llm;
+mod permission;
 mod providers;
 mod run;
 mod token;

@@ -1,6 +1,9 @@
 //! `providers`: what the provider file declares, and whether it would hold when it is needed.
 
-use super::{Run, Usage, infer::is_central, llm};
+use super::{
+    Run, Usage,
+    permission::{self, Known},
+};
 use crate::{
     config::Server,
     exit::Exit,
@@ -107,7 +110,8 @@ fn probe(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<Exit
     let mut rows = Vec::new();
     let mut all_ready = true;
     for (llm, provider) in file.into_iter().flat_map(|file| file.registry.failovers()) {
-        let verdict = llm::probe(run, &gateway, &server, &LlmKey::Name(llm.clone()));
+        let key = LlmKey::Name(llm.clone());
+        let verdict = permission::ask(run, &gateway, &server.origin(), &key, Known::default()).verdict;
         let readiness = readiness(run, provider, &server);
         let ready = verdict.outcome().is_ok() && readiness == Readiness::Running;
         all_ready &= ready;
@@ -134,7 +138,7 @@ fn probe(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<Exit
 }
 
 fn readiness(run: &Run<'_>, provider: &Provider, server: &Server) -> Readiness {
-    if is_central(provider, server) {
+    if provider::is_at(provider, &server.url) {
         return Readiness::Down("this is the central server itself; it cannot stand in for itself".into());
     }
     provider::readiness(provider, &run.env)
@@ -147,7 +151,8 @@ fn validate(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<E
     };
     // Which server is meant may be unknown here; then this one check has to wait until it is.
     if let Ok(server) = run.server()
-        && let Some(provider) = file.registry.providers().find(|provider| is_central(provider, &server))
+        && let Some(provider) =
+            file.registry.providers().find(|provider| provider::is_at(provider, &server.url))
     {
         let (path, line) = (file.path.display(), provider.line);
         let message =

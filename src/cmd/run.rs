@@ -125,11 +125,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells people something that they should act on.
+    /// Tells people something that they should act on; `-q` is no reason to keep it back.
     pub fn warn(&mut self, text: impl fmt::Display) {
-        if !self.global.quiet {
-            self.tell("warning", text);
-        }
+        self.tell("warning", text);
+    }
+
+    /// Tells what was asked for by a flag of its own.
+    pub fn tell_usage(&mut self, text: impl fmt::Display) {
+        self.tell("note", text);
     }
 
     /// Tells something only to those who asked for more.

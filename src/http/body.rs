@@ -98,7 +98,7 @@ fn pump(mut response: reqwest::blocking::Response, pieces: &SyncSender<io::Resul
             }
             // The limit of one read is over, but not the reader's patience: an empty piece asks whether it still
             // listens, and the read goes on where it was.
-            Err(error) if is_timeout(&error) => Ok(Vec::new()),
+            Err(error) if super::is_timeout(&error) => Ok(Vec::new()),
             Err(error) => Err(error),
         };
         let failed = read.is_err();
@@ -106,13 +106,6 @@ fn pump(mut response: reqwest::blocking::Response, pieces: &SyncSender<io::Resul
             return;
         }
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
-        .is_some_and(reqwest::Error::is_timeout)
 }
 
 #[cfg(test)]

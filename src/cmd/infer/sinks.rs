@@ -25,23 +25,22 @@ impl<'a> TextSink<'a> {
 
     /// Called when the answer was cut: on a terminal the error gets a line of its own, in a pipe nothing is added.
     pub(crate) fn interrupted(&mut self) {
-        let _ = self.end_reasoning();
+        self.end_reasoning();
         if self.escape && self.last.is_some_and(|last| last != '\n') {
             let _ = self.err.write_all(b"\n");
         }
     }
 
-    fn end_reasoning(&mut self) -> io::Result<()> {
+    fn end_reasoning(&mut self) {
         if std::mem::take(&mut self.in_reasoning) {
-            self.err.write_all(b"\n")?;
+            let _ = self.err.write_all(b"\n");
         }
-        Ok(())
     }
 }
 
 impl Sink for TextSink<'_> {
     fn content(&mut self, text: &str) -> io::Result<()> {
-        self.end_reasoning()?;
+        self.end_reasoning();
         self.last = text.chars().next_back().or(self.last);
         if self.escape {
             self.out.write_all(escape_lines(text).as_bytes())?;
@@ -62,7 +61,7 @@ impl Sink for TextSink<'_> {
 
     /// A text without a last newline gets one; calls of tools are shown as one line of JSON each.
     fn end(&mut self, answer: &Answer) -> io::Result<()> {
-        self.end_reasoning()?;
+        self.end_reasoning();
         if self.last.is_some_and(|last| last != '\n') {
             self.out.write_all(b"\n")?;
         }
@@ -83,7 +82,7 @@ pub(crate) struct DocumentSink {
 }
 
 /// What a document may hold, in bytes.
-const DOCUMENT_MAX: usize = 64 << 20;
+const DOCUMENT_MAX: usize = 8 << 20;
 
 impl Sink for DocumentSink {
     fn content(&mut self, text: &str) -> io::Result<()> {
