@@ -74,6 +74,11 @@ pub fn find(env: &Environment, named: Option<&Path>, origin: &str) -> Result<Cre
     if let Some(path) = env.var("MCPCTL_TOKEN_FILE").map(PathBuf::from) {
         return from_file(&path.clone(), Source::File(path));
     }
+    find_stored(env, origin)
+}
+
+/// The token that is stored for a server, whatever flags and variables say.
+pub fn find_stored(env: &Environment, origin: &str) -> Result<Credential, CredentialError> {
     let missing = || CredentialError::Missing(origin.to_owned());
     let path = stored(env, origin).ok_or_else(missing)?;
     match from_file(&path, Source::Stored(path.clone())) {

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 #[derive(Clone, Default)]
 pub struct Environment {
     vars: BTreeMap<String, String>,
+    /// Names of our own variables whose values are no text.
+    unreadable: Vec<String>,
 }
 
 /// Every variable that this program reads, with its meaning: what `mcpctl help environment` shows.
@@ -27,12 +29,25 @@ pub const VARIABLES: &[(&str, &str)] = &[
 ];
 
 impl Environment {
-    /// That of this process. Variables that are not UTF-8 are left out: none of ours can be.
+    /// That of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        let vars =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Self { vars: vars.collect() }
+        let mut environment = Self::default();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(environment.vars.insert(name, value)),
+                Err(_) if name.starts_with("MCPCTL_") => environment.unreadable.push(name),
+                Err(_) => {}
+            }
+        }
+        environment
+    }
+
+    /// A variable of ours whose value is not UTF-8: passing over it could mean another server or another identity.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.first().map(String::as_str)
     }
 
     /// The value of a variable, unless it is empty.
@@ -68,6 +83,9 @@ impl Environment {
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(vars: [(&str, &str); N]) -> Self {
-        Self { vars: vars.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect() }
+        Self {
+            vars: vars.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            ..Self::default()
+        }
     }
 }

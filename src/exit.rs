@@ -170,8 +170,7 @@ impl Exit {
         match status {
             401 => Self::Login,
             403 => Self::Denied,
-            // 407 is a proxy's word, not the server's.
-            402 | 407 | 429 => Self::Unavailable,
+            402 | 429 => Self::Unavailable,
             400..=499 => Self::Rejected,
             _ => Self::Unavailable,
         }

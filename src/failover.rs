@@ -84,14 +84,6 @@ pub enum Why {
     Unverified(Doubt),
 }
 
-impl fmt::Display for GaveUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.told_of("central").fmt(f)
-    }
-}
-
-impl std::error::Error for GaveUp {}
-
 impl<S> Attempt<S> {
     /// Starts: call this before the primary is asked.
     pub fn new(stand_in: Result<S, NoStandIn>) -> Self {

@@ -70,7 +70,23 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     if meta.mode() & 0o022 != 0 {
         return Err(FileError::Writable { path: path.into(), chmod: "go-w" });
     }
-    for folder in real.ancestors().skip(1) {
+    safe_folders(&real)?;
+    // Whoever may replace a link on the way decides what is read as well.
+    let mut link = std::path::absolute(path).map_err(|error| missing_or(path, error))?;
+    for _ in 0..LINKS_MAX {
+        safe_folders(&link)?;
+        let Ok(next) = fs::read_link(&link) else { break };
+        link = link.parent().unwrap_or(Path::new("/")).join(next);
+    }
+    read_capped(&mut file, path, limit)
+}
+
+/// Links after each other that are looked at; the kernel follows no more than that.
+const LINKS_MAX: usize = 40;
+
+/// No folder above a path may be changed by others.
+fn safe_folders(path: &Path) -> Result<(), FileError> {
+    for folder in path.ancestors().skip(1) {
         let meta = fs::metadata(folder).map_err(|error| FileError::Read { path: folder.into(), error })?;
         own(folder, &meta)?;
         // In a sticky folder such as /tmp others cannot replace what is ours.
@@ -78,7 +94,7 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
             return Err(FileError::Writable { path: folder.into(), chmod: "go-w" });
         }
     }
-    read_capped(&mut file, path, limit)
+    Ok(())
 }
 
 /// Reads a file that holds a secret: a regular file of our own that nobody else may read.
@@ -100,6 +116,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// Writes a file of mode 0600 whole or not at all: beside it first, then renamed.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let fail = |error| FileError::Write { path: path.into(), error };
+    // A link stays a link: the file that it leads to is replaced.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
     make_private_folder(folder)?;
     let beside = folder.join(format!(".{}.{}", file_name(path), std::process::id()));

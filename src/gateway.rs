@@ -156,11 +156,7 @@ impl Gateway {
         let endpoint = chat::Endpoint {
             url: self.url(&paths::infer(llm)),
             bearer: Some(self.bearer.clone()),
-            // An id in the body would be the name of no model.
-            model: match llm {
-                LlmKey::Name(name) => Some(name.to_string()),
-                LlmKey::Id(_) => None,
-            },
+            model: model(llm).map(str::to_owned),
             request_id: Some(self.request_id.clone()),
         };
         chat::complete(&self.client, &self.options, &endpoint, limits, request, sink).map_err(|failed| {
@@ -210,13 +206,11 @@ impl Gateway {
             .timeout(CALL_LIMIT)
             .send()
             .map_err(|error| CallFailure::before_content(http::fault(&error, &self.server, &self.options)))?;
-        match response.status().as_u16() {
-            200..=299 => Ok(response),
-            _ => {
-                let deadline = Instant::now() + chat::ERROR_LIMIT;
-                Err(CallFailure::before_content(chat::error_status(response, Some(&self.bearer), deadline)))
-            }
+        if response.status().is_success() {
+            return Ok(response);
         }
+        let deadline = Instant::now() + chat::ERROR_LIMIT;
+        Err(CallFailure::before_content(chat::error_status(response, Some(&self.bearer), deadline)))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -232,6 +226,15 @@ impl Gateway {
         let mut url = self.server.clone();
         url.set_path(path);
         url
+    }
+}
+
+/// What the body says as `model`: an id would be the name of no model, and the path says it already.
+#[must_use]
+pub fn model(llm: &LlmKey) -> Option<&str> {
+    match llm {
+        LlmKey::Name(name) => Some(name.as_str()),
+        LlmKey::Id(_) => None,
     }
 }
 

@@ -36,8 +36,8 @@ pub enum SseError {
 pub struct Events<R> {
     reader: R,
     line: Vec<u8>,
-    data: Vec<u8>,
-    has_data: bool,
+    /// The data lines of the event so far; none before the first.
+    data: Option<Vec<u8>>,
     is_error: bool,
     at_start: bool,
     /// The last line ended with CR, so a LF that follows belongs to it.
@@ -47,15 +47,7 @@ pub struct Events<R> {
 impl<R: BufRead> Events<R> {
     /// Reads from `reader`, which is at the start of the body.
     pub fn new(reader: R) -> Self {
-        Self {
-            reader,
-            line: Vec::new(),
-            data: Vec::new(),
-            has_data: false,
-            is_error: false,
-            at_start: true,
-            after_cr: false,
-        }
+        Self { reader, line: Vec::new(), data: None, is_error: false, at_start: true, after_cr: false }
     }
 
     /// What is read from, to change its deadline between two events.
@@ -68,11 +60,8 @@ impl<R: BufRead> Events<R> {
         while self.read_line()? {
             if self.line.is_empty() {
                 let is_error = std::mem::take(&mut self.is_error);
-                if !std::mem::take(&mut self.has_data) {
-                    continue;
-                }
-                let data =
-                    String::from_utf8(std::mem::take(&mut self.data)).map_err(|_| SseError::NotUtf8)?;
+                let Some(data) = self.data.take() else { continue };
+                let data = String::from_utf8(data).map_err(|_| SseError::NotUtf8)?;
                 return Ok(Some(Event { is_error, data }));
             }
             self.take_field()?;
@@ -130,14 +119,16 @@ impl<R: BufRead> Events<R> {
         if name != b"data" {
             return Ok(());
         }
-        if self.data.len() + value.len() + 1 > LINE_MAX {
-            return Err(SseError::TooLong);
-        }
-        if self.has_data {
-            self.data.push(b'\n');
-        }
-        self.data.extend_from_slice(value);
-        self.has_data = true;
+        let joined = match self.data.take() {
+            None => value.to_vec(),
+            Some(data) if data.len() + value.len() >= LINE_MAX => return Err(SseError::TooLong),
+            Some(mut data) => {
+                data.push(b'\n');
+                data.extend_from_slice(value);
+                data
+            }
+        };
+        self.data = Some(joined);
         Ok(())
     }
 }

@@ -10,6 +10,9 @@ use std::{collections::HashMap, fmt};
 
 /// Lists and mappings inside each other. The files of this program need five.
 const DEPTH_MAX: usize = 32;
+/// Characters of a key, and keys and values of a document. Real ones are far from both.
+const KEY_MAX: usize = 128;
+const VALUES_MAX: usize = 20_000;
 
 /// A place in a text: line and column count from 1, the width in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +121,7 @@ enum Open {
 fn look(text: &str) -> Result<Places, Problem> {
     let mut places = Places::default();
     let mut open: Vec<Open> = Vec::new();
-    let mut documents = 0;
+    let (mut documents, mut values) = (0, 0);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
@@ -127,6 +130,10 @@ fn look(text: &str) -> Result<Places, Problem> {
         let place = place_of(&span);
         if open.len() > DEPTH_MAX {
             return Err(Problem::new(place, format!("more than {DEPTH_MAX} levels of nesting")));
+        }
+        values += 1;
+        if values > VALUES_MAX {
+            return Err(Problem::new(place, format!("more than {VALUES_MAX} keys and values")));
         }
         match event {
             Event::DocumentStart(_) => {
@@ -145,6 +152,9 @@ fn look(text: &str) -> Result<Places, Problem> {
             }
             Event::Scalar(value, ..) => {
                 if let Some(Open::Mapping { path, seen, key: key @ None }) = open.last_mut() {
+                    if value.len() > KEY_MAX {
+                        return Err(Problem::new(place, format!("a key of more than {KEY_MAX} characters")));
+                    }
                     let full = if path.is_empty() { value.to_string() } else { format!("{path}.{value}") };
                     if let Some(first) = seen.insert(value.to_string(), place) {
                         let label = format!("it stands in line {} already", first.line);
@@ -251,7 +261,8 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// `invalid type: string "abc", expected u16` -> `invalid type: string, expected u16`.
-fn without_values(message: &str) -> String {
+#[must_use]
+pub fn without_values(message: &str) -> String {
     match (message.find('"'), message.rfind('"')) {
         (Some(start), Some(end)) if start < end => {
             format!("{}{}", message[..start].trim_end(), &message[end + 1..])
@@ -267,9 +278,26 @@ fn word_width(text: &str, line: usize, column: usize) -> usize {
     width.max(1)
 }
 
-/// Shows a problem with its source line and a caret.
+/// Keys whose values can be shown: none of them can hold a secret.
+const PLAIN_KEYS: &[&str] = &[
+    "apiVersion",
+    "contextSize",
+    "failoverFor",
+    "gpuMemoryUtilization",
+    "idleTimeoutMinutes",
+    "kind",
+    "maxModelLen",
+    "model",
+    "name",
+    "port",
+    "providers",
+    "startTimeoutSeconds",
+    "type",
+];
+
+/// Shows a problem with its source line and a caret, and with the line before it.
 ///
-/// A line that could hold a secret is shown up to its first colon only.
+/// Of a line whose value could be a secret, only what stands before the value is shown.
 #[must_use]
 pub fn render(problem: &Problem, name: &str, text: &str) -> String {
     let Place { line, column, width } = problem.place;
@@ -289,17 +317,12 @@ pub fn render(problem: &Problem, name: &str, text: &str) -> String {
 }
 
 fn masked(line: &str) -> String {
-    let line: String =
-        line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).take(400).collect();
-    let lower = line.to_lowercase();
-    let secretive =
-        ["key", "token", "secret", "passw", "auth", "bearer", "credential", "env:", "sk-", "mcpd_"];
-    match line.find(':') {
-        Some(colon) if secretive.iter().any(|word| lower.contains(word)) => {
-            format!("{}: ...", &line[..colon])
-        }
-        _ => line,
-    }
+    let plain = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    let line: String = line.chars().map(plain).take(400).collect();
+    let start = line.len() - line.trim_start_matches([' ', '-', '\t']).len();
+    let Some((key, _)) = line[start..].split_once(':') else { return format!("{}...", &line[..start]) };
+    let is_plain = PLAIN_KEYS.contains(&key) || nearest(key, PLAIN_KEYS).is_some();
+    if is_plain { line } else { format!("{}{key}: ...", &line[..start]) }
 }
 
 #[cfg(test)]
@@ -348,6 +371,46 @@ mod tests {
         assert_eq!(problem(&nested(100_000)).place.line, 1);
         assert_eq!(problem("items:\n\t- a: 1\n").place.line, 2);
         assert_eq!(problem("items:\n  - &x {a: 1}\n  - <<: *x\n").place.line, 2);
+    }
+
+    #[test]
+    fn c03_many_long_keys_are_refused_before_they_take_the_memory() {
+        let mut text = String::new();
+        for depth in 0..28 {
+            text += &format!("{}{}:\n", " ".repeat(depth), "k".repeat(1000));
+        }
+        assert!(problem(&text).message.contains("128 characters"));
+        let many: String = (0..30_000).map(|i| format!("k{i}: 1\n")).collect();
+        assert!(problem(&many).message.contains("more than"), "{}", problem(&many));
+    }
+
+    #[test]
+    fn k03_neither_line_of_a_snippet_shows_what_could_be_a_secret() {
+        for text in [
+            "env:\n  HF_PAT: ghp_canary1\n  A: [\n",
+            "x:\n  - sk-canary1\n  - {\n",
+            "url: http://u:canary1@h\nt: {\n",
+        ] {
+            let shown = render(&problem(text), "f", text);
+            assert!(!shown.contains("canary1"), "{shown}");
+        }
+        let lines = [
+            "    failoverfor: chat-prod",
+            "  - name: a",
+            "    apiKey: x",
+            "    - sk-x",
+            "",
+            "  type: openai",
+        ];
+        let shown = [
+            "    failoverfor: chat-prod",
+            "  - name: a",
+            "    apiKey: ...",
+            "    - ...",
+            "...",
+            "  type: openai",
+        ];
+        assert_eq!(lines.map(masked), shown.map(str::to_owned));
     }
 
     #[test]

@@ -22,9 +22,6 @@ pub enum Document {
     Group(GroupSpec),
 }
 
-/// The kinds that [`Document`] has, for messages and suggestions.
-pub const KINDS: &[&str] = &["Llm", "Rbac", "User", "ServiceAccount", "Group"];
-
 /// A document that is a name and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

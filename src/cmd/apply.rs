@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::Args;
 use mcp_api::{Document, SubjectKind, document::API_VERSION, paths};
 use reqwest::Method;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,7 @@ pub(super) struct DeleteArgs {
 }
 
 pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let documents = read_all(run, &args.file)?;
     let gateway = run.gateway()?;
     for document in &documents {
@@ -58,6 +59,7 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
 }
 
 pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let doomed: Vec<(String, String)> = if let (Some(kind), Some(name)) = (&args.kind, &args.name) {
         vec![(kind.to_lowercase(), name.clone())]
     } else {
@@ -146,30 +148,54 @@ fn read_all(run: &mut Run<'_>, files: &[PathBuf]) -> anyhow::Result<Vec<Document
 /// Reads one document; `apiVersion` may be left out.
 fn document(text: &str) -> Result<Document, Problem> {
     let (mut value, places) = yaml::from_str::<Value>(text)?;
-    let version = value.as_object_mut().and_then(|object| object.remove("apiVersion"));
-    if version.is_some_and(|version| version != API_VERSION) {
+    let fields = value.as_object_mut();
+    let Some(fields) = fields else { return Err(Problem::new(places.value(""), "a document is a mapping")) };
+    if fields.remove("apiVersion").is_some_and(|version| version != API_VERSION) {
         let problem = Problem::new(places.value("apiVersion"), "unknown apiVersion");
         return Err(problem.with_label(format!("expected {API_VERSION}")));
     }
-    serde_json::from_value(value).map_err(|error| named_place(&error.to_string(), &places))
+    let kind = fields.remove("kind");
+    let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "Llm" => typed(value, &places).map(Document::Llm),
+        "Rbac" => typed(value, &places).map(Document::Rbac),
+        "User" => typed(value, &places).map(Document::User),
+        "ServiceAccount" => typed(value, &places).map(Document::ServiceAccount),
+        "Group" => typed(value, &places).map(Document::Group),
+        other => {
+            let label = match yaml::nearest(other, KINDS) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("expected one of: {}", KINDS.join(", ")),
+            };
+            Err(Problem::new(places.value("kind"), "unknown kind").with_label(label))
+        }
+    }
 }
 
-/// serde has lost the position by now; a field that its message names is found again.
-fn named_place(message: &str, places: &yaml::Places) -> Problem {
-    let field = message.split('`').nth(1).unwrap_or_default();
-    if let Some(rest) = message.strip_prefix("unknown field `") {
-        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-        return yaml::unknown_key(places.key(field), field, &known);
-    }
-    if let Some(rest) = message.strip_prefix("unknown variant `") {
-        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-        let label = match yaml::nearest(field, &known) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("expected one of: {}", known.join(", ")),
-        };
-        return Problem::new(places.value("kind"), format!("unknown word \"{field}\"")).with_label(label);
-    }
-    Problem::new(places.key(field), message)
+const KINDS: &[&str] = &["Llm", "Rbac", "User", "ServiceAccount", "Group"];
+
+/// The document without its kind; an error has the place of what is wrong, and no value.
+fn typed<T: DeserializeOwned>(value: Value, places: &yaml::Places) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { "" } else { path.as_str() };
+        let message = error.inner().to_string();
+        match message.split('`').collect::<Vec<_>>()[..] {
+            ["unknown field ", field, _, ref known @ ..] => {
+                let known: Vec<&str> = known.iter().copied().step_by(2).collect();
+                // The path of an unknown field ends with it, or with what it stands in.
+                let inside = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');
+                let full = if inside.is_empty() { field.to_owned() } else { format!("{inside}.{field}") };
+                yaml::unknown_key(places.key(&full), field, &known)
+            }
+            ["unknown variant ", _, _, ref known @ ..] => {
+                let known: Vec<&str> = known.iter().copied().step_by(2).collect();
+                let problem = Problem::new(places.value(path), "unknown word");
+                problem.with_label(format!("expected one of: {}", known.join(", ")))
+            }
+            _ => Problem::new(places.value(path), yaml::without_values(&message)),
+        }
+    })
 }
 
 fn shown(problem: &Problem, name: &str, lines_before: usize) -> String {

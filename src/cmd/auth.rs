@@ -4,6 +4,7 @@ use super::{Failure, Run, Usage};
 use crate::{
     config::{Config, Server},
     credential,
+    environment::Environment,
     exit::Exit,
     gateway::Gateway,
     render::{self, Format, Listing, Row},
@@ -58,6 +59,7 @@ pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exi
 }
 
 fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let server = run.server()?;
     let token = match (args.token_stdin, run.global.token_file.clone()) {
         (true, None) => credential::parse(run.read_input(16 << 10)?.trim_end(), "standard input")?,
@@ -68,7 +70,7 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
             );
         }
     };
-    let who = ask_whoami(&server, token.clone()).map_err(Failure)?;
+    let who = ask_whoami(&server, token.clone())?;
     credential::store(&run.env, &server.origin(), &token)?;
     run.say(format_args!("Logged in to {server} as {}", who.subject.name))?;
     if run.env.var("MCPCTL_TOKEN").is_some() || run.env.var("MCPCTL_TOKEN_FILE").is_some() {
@@ -78,6 +80,7 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
 }
 
 fn logout(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let server = run.server()?;
     let said = if credential::forget(&run.env, &server.origin())? {
         format!("Logged out of {server}. The token itself stays valid until it expires or is revoked.")
@@ -136,8 +139,8 @@ fn status(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     let (config, _) = run.config()?;
     let mut exit = Exit::Ok;
     let mut rows = Vec::new();
-    for (name, server) in servers(run, &config)? {
-        let (row, reachable) = status_row(run, &name, &server);
+    for line in lines(run, &config)? {
+        let (row, reachable) = status_row(run, &line);
         rows.push(row);
         if !reachable {
             exit = Exit::No;
@@ -148,32 +151,46 @@ fn status(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// One line of the status: whether it is about the server that is meant, and so may get a token from anywhere.
+struct Line {
+    name: String,
+    server: Server,
+    meant: bool,
+}
+
 /// Every context; or the one server that was given by flag or variable.
-fn servers(run: &Run<'_>, config: &Config) -> anyhow::Result<Vec<(String, Server)>> {
+fn lines(run: &Run<'_>, config: &Config) -> anyhow::Result<Vec<Line>> {
     let meant = run.server()?;
     if meant.context.is_none() || run.global.context.is_some() {
         let name = meant.context.clone().unwrap_or_else(|| "-".into());
-        return Ok(vec![(name, meant)]);
+        return Ok(vec![Line { name, server: meant, meant: true }]);
     }
-    let none = crate::environment::Environment::default();
+    let none = Environment::default();
     let named = config.contexts.iter().map(|context| {
-        let current = meant.context.as_deref() == Some(&context.name);
-        let shown = if current { format!("{} *", context.name) } else { context.name.clone() };
-        Ok((shown, config.server(&none, None, Some(&context.name))?))
+        let is_meant = meant.context.as_deref() == Some(&context.name);
+        let name = if is_meant { format!("{} *", context.name) } else { context.name.clone() };
+        Ok(Line { name, server: config.server(&none, None, Some(&context.name))?, meant: is_meant })
     });
     named.collect()
 }
 
-fn status_row(run: &Run<'_>, name: &str, server: &Server) -> (Row, bool) {
+/// A token from a flag or a variable is for the server that is meant; every other one gets only what is stored for it.
+fn status_row(run: &Run<'_>, line: &Line) -> (Row, bool) {
+    let (name, server) = (&line.name, &line.server);
     let row = |user: &str, source: &str, expires: &str, reachable: &str, ok: bool| {
         let cells = [name, &server.origin(), user, source, expires, reachable].map(str::to_owned);
         let document = json!({
             "context": name.trim_end_matches(" *"), "server": server.origin(), "user": user, "tokenSource": source,
             "expires": expires, "reachable": reachable,
         });
-        (Row { name: name.to_owned(), cells: cells.to_vec(), document }, ok)
+        (Row { name: name.clone(), cells: cells.to_vec(), document }, ok)
     };
-    let credential = match run.credential(server) {
+    let credential = if line.meant {
+        run.credential(server)
+    } else {
+        credential::find_stored(&run.env, &server.origin()).map_err(Into::into)
+    };
+    let credential = match credential {
         Ok(credential) => credential,
         Err(error) => return row("", "none", "", &error.to_string(), false),
     };
@@ -190,15 +207,12 @@ fn status_row(run: &Run<'_>, name: &str, server: &Server) -> (Row, bool) {
                 true,
             )
         }
-        Err(failure) => row("", &source, "", &format!("no: {}", failure.told_of("the server")), false),
+        Err(error) => row("", &source, "", &format!("no: {error}"), false),
     }
 }
 
-fn ask_whoami(server: &Server, token: Secret) -> Result<Whoami, crate::failover::CallFailure> {
-    use crate::failover::{CallFailure, Fault};
-    let gateway = Gateway::for_calls(server, token)
-        .map_err(|error| CallFailure::before_content(Fault::Tls(error.to_string())))?;
-    gateway.get(paths::WHOAMI)
+fn ask_whoami(server: &Server, token: Secret) -> anyhow::Result<Whoami> {
+    Ok(Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?)
 }
 
 /// `in 30d`, `never`, or the text itself if it is no time.

@@ -29,8 +29,8 @@ pub(super) enum ConfigCommand {
         #[arg(long, value_name = "FILE")]
         ca_file: Option<PathBuf>,
         /// Accept plain http to another machine: everybody on the way can read the token and all prompts
-        #[arg(long)]
-        insecure_http: bool,
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+        insecure_http: Option<bool>,
     },
     /// Show the config; it holds no secrets
     View,
@@ -41,7 +41,7 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<Exit> {
     match command {
         ConfigCommand::GetContexts => get_contexts(run),
-        ConfigCommand::UseContext { name } => use_context(run, name),
+        ConfigCommand::UseContext { name } => use_context(run, &name),
         ConfigCommand::SetContext { name, ca_file, insecure_http } => {
             set_context(run, &name, ca_file, insecure_http)
         }
@@ -69,12 +69,13 @@ fn get_contexts(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn use_context(run: &mut Run<'_>, name: String) -> anyhow::Result<Exit> {
+fn use_context(run: &mut Run<'_>, name: &str) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let (mut config, path) = run.config()?;
-    config.context(&name)?;
-    run.say(format_args!("Context \"{name}\" selected."))?;
-    config.current_context = Some(name);
+    config.context(name)?;
+    config.current_context = Some(name.to_owned());
     config.save(&path)?;
+    run.say(format_args!("Context \"{name}\" selected."))?;
     Ok(Exit::Ok)
 }
 
@@ -82,8 +83,9 @@ fn set_context(
     run: &mut Run<'_>,
     name: &str,
     ca_file: Option<PathBuf>,
-    insecure_http: bool,
+    insecure_http: Option<bool>,
 ) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let (mut config, path) = run.config()?;
     let known = config.context(name).ok().cloned();
     let server = run.global.server.clone().or_else(|| known.as_ref().map(|context| context.server.clone()));
@@ -96,6 +98,8 @@ fn set_context(
         ),
         None => None,
     };
+    let insecure_http =
+        insecure_http.unwrap_or_else(|| known.as_ref().is_some_and(|context| context.insecure_http));
     config.put(Context { name: name.to_owned(), server, ca_file, insecure_http })?;
     let what = if known.is_some() { "changed" } else { "created" };
     let selected = if config.current_context.as_deref() == Some(name) { " and selected" } else { "" };

@@ -18,6 +18,7 @@ pub(super) struct HelpArgs {
 }
 
 pub(super) fn run(run: &mut Run<'_>, args: &HelpArgs) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let words: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let text = match &words[..] {
         ["exit-codes"] => exit_codes(),

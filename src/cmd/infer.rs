@@ -159,6 +159,8 @@ impl Ask<'_, '_> {
         };
         let probed = permission::ask(self.run, &self.gateway, &self.origin, &self.llm, known);
         self.records.push(Record::probed(&probed));
+        // A question that our own limit cut short was not answered; that is no word about permission.
+        self.time_left()?;
         Ok(probed.verdict)
     }
 

@@ -123,6 +123,9 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
 }
 
 fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
+    if let Some(name) = run.env.unreadable() {
+        return Err(Usage(format!("the value of {name} is not UTF-8 text")).into());
+    }
     match command {
         Command::Infer(args) => infer::run(run, &args),
         Command::Llm(command) => llm::run(run, command),

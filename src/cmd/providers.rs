@@ -145,6 +145,7 @@ fn readiness(run: &Run<'_>, provider: &Provider, server: &Server) -> Readiness {
 }
 
 fn validate(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     let Some(file) = file else {
         run.say("there is no provider file, so there are no failovers")?;
         return Ok(Exit::Ok);

@@ -101,6 +101,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// For commands that print a line for people, and have no document to give.
+    pub fn takes_no_format(&self) -> anyhow::Result<()> {
+        self.format(Format::Text, &[Format::Text]).map(drop)
+    }
+
     /// Shows a list in the format that was asked for.
     pub fn show(&mut self, listing: &Listing) -> anyhow::Result<()> {
         use Format::{Csv, Json, Jsonl, Name, Table, Wide, Yaml};

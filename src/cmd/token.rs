@@ -106,6 +106,7 @@ fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
 }
 
 fn revoke(run: &mut Run<'_>, id: &str) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
     // The id goes into a path; a whole token given by mistake must not be sent nor repeated.
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(

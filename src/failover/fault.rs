@@ -201,7 +201,8 @@ impl Fault {
             // The quota of this caller is a decision about this caller; only the upstream's own limit is an outage.
             Self::Status { status: 429, error } => error.origin == Some(Origin::Upstream),
             Self::Status { .. } => false,
-            // An error event with a code that blames the request would be one on every server.
+            // An error event with a code that blames the request would be one on every server. One that speaks of a
+            // key or a limit comes from the upstream: what mcpd decides about the caller, it says by status.
             Self::ErrorEvent { code, .. } => !code.is_some_and(blames_the_request),
             Self::Tls(_) | Self::Unparsable(_) | Self::Deadline(_) | Self::OutputClosed | Self::Output(_) => {
                 false

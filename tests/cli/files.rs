@@ -97,7 +97,6 @@ fn c04_a_broken_provider_file_costs_a_warning_and_the_failover_never_the_answer(
     }
     stage.upstream.stop();
     stage.dana.infer(&[]).code(7).stdout("").stderr(says("no failover: the provider file cannot be used"));
-    stage.dana.infer(&["-q"]).code(7).stderr(says("warning").not());
     stage.assert_local_untouched();
 }
 
@@ -207,4 +206,35 @@ fn k06_a_provider_file_that_others_may_write_is_off_and_the_primary_goes_on() {
     stage.upstream.stop();
     stage.dana.infer(&[]).code(7);
     stage.assert_local_untouched();
+}
+
+#[test]
+fn k06_a_link_in_a_folder_of_others_is_refused_like_the_file() {
+    let dana = Client::stranger("http://127.0.0.1:9");
+    dana.providers("providers: []\n");
+    let shared = dana.home().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let link = shared.join("providers.yaml");
+    symlink(dana.providers_path(), &link).unwrap();
+    let validate = || dana.cmd(["providers", "validate", "--providers", link.to_str().unwrap()]).assert();
+    chmod(&shared, 0o755);
+    validate().code(0);
+    chmod(&shared, 0o777);
+    validate().code(2).stderr(says("chmod go-w"));
+}
+
+#[test]
+fn c03_long_keys_cost_neither_time_nor_the_answer() {
+    let stage = Stage::new();
+    let mut text = String::new();
+    for depth in 0..28 {
+        text += &format!("{}{}:\n", " ".repeat(depth), "k".repeat(1000));
+    }
+    for i in 0..60_000 {
+        text += &format!("{}k{i}: 1\n", " ".repeat(28));
+    }
+    stage.dana.providers(&text[..text.len().min(1 << 20)]);
+    let started = Instant::now();
+    stage.dana.infer(&[]).code(0).stdout(format!("{TEN_WORDS}\n")).stderr(says("failover is off"));
+    assert!(started.elapsed() < Duration::from_secs(5), "it took {:?}", started.elapsed());
 }

@@ -1,7 +1,10 @@
 //! The three scenes, and the truth about who answered.
 
+use crate::support::Scripted;
 use crate::support::{PROMPT, Stage, TEN_WORDS, says};
+use fakes::{Evild, Fault, Step, wire};
 use predicates::prelude::*;
+use std::time::Duration;
 
 #[test]
 fn the_server_answers_and_the_local_provider_is_not_touched() {
@@ -70,4 +73,62 @@ fn without_a_declared_provider_it_exits_7() {
     stage.upstream.stop();
     stage.dana.providers("providers: []\n");
     stage.dana.infer(&[]).code(7).stdout("").stderr(says("no failover: no provider declared"));
+}
+
+#[test]
+fn p09_a_decision_seen_in_this_run_is_required_even_if_nothing_can_be_remembered() {
+    let decision = "allow; llm=chat-prod; id=c3ixunma9sj1v3eii1525jhx9; verbs=view,run";
+    let failed = wire::http(502, &[("mcpd-decision", decision)], "");
+    let bare_yes = wire::http(200, &[], "");
+    let central = Evild::start([
+        vec![Step::ReadRequest, Step::Send(failed), Step::Close],
+        vec![Step::ReadRequest, Step::Send(bare_yes), Step::Close],
+    ]);
+    let scene = Scripted::new(central);
+    let mut infer = scene.dana.cmd(["infer", "chat-prod", PROMPT]);
+    let refused = says("answered without the decision that this server is known to send");
+    infer.env("XDG_STATE_HOME", "/proc/nope").assert().code(6).stdout("").stderr(refused);
+    scene.assert_local_untouched();
+}
+
+#[test]
+fn the_limit_for_everything_also_ends_the_way_to_a_failover() {
+    let slow = |answer: Vec<u8>| {
+        vec![Step::ReadRequest, Step::Pause(Duration::from_millis(800)), Step::Send(answer), Step::Close]
+    };
+    let central = Evild::start([slow(wire::http(503, &[], "")), slow(wire::http(200, &[], ""))]);
+    let scene = Scripted::new(central);
+    scene.dana.infer(&["--timeout", "1s"]).code(7).stdout("");
+    scene.assert_local_untouched();
+}
+
+#[test]
+fn an_engine_that_repeats_empty_events_is_silent() {
+    let empty = wire::event("{\"choices\":[]}");
+    let ticks = Step::Repeat(vec![Step::Send(empty), Step::Pause(Duration::from_millis(50))]);
+    let begun = [wire::sse_head(), wire::event(&wire::content("Once"))].concat();
+    let central = Evild::start([vec![Step::ReadRequest, Step::Send(begun), ticks]]);
+    let scene = Scripted::new(central);
+    scene
+        .dana
+        .infer(&["--idle-timeout", "500ms"])
+        .code(8)
+        .stdout("Once")
+        .stderr(says("sent nothing for 0.5 s"));
+}
+
+#[test]
+fn a_reader_of_stderr_that_leaves_does_not_cost_the_answer() {
+    let stage = Stage::new();
+    stage.upstream.set_fault(Fault::FinishReason("length".into()));
+    let mut command = stage.dana.raw(["infer", "chat-prod", PROMPT, "--usage", "--reasoning", "show"]);
+    let mut child = command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(0), format!("{TEN_WORDS}\n").into_bytes()));
 }

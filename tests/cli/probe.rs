@@ -29,7 +29,7 @@ fn assert_closed(scene: &Scripted, code: i32, why: &str) {
 
 #[test]
 fn p08_a_server_by_plain_http_is_a_mistake_of_the_config_and_nothing_is_sent() {
-    // Whatever is sent over plain http goes through this double: it answers 200 to all, as a captive portal does.
+    // A proxy that answers 200 to all, as a captive portal does.
     let page = wire::http(200, &[("content-type", "text/html")], "<h1>Please log in</h1>");
     let portal = Evild::answering(page);
     let local = Engine::start();
@@ -44,13 +44,13 @@ fn p08_a_server_by_plain_http_is_a_mistake_of_the_config_and_nothing_is_sent() {
     infer().assert().code(2).stdout("").stderr(says("plain http to mcpd.example:3100"));
     assert_eq!(portal.connections(), 0, "something was sent");
 
-    // The trap works: with the operator's consent the same call meets the portal, and takes it for no answer.
+    // With the operator's consent it is sent, but to nobody else: a proxy would see the bearer.
     let config = format!("contexts:\n  - {{ name: c, server: \"{url}\", insecureHttp: true }}\n");
     fs::write(dana.home().join(".config/mcpctl/config.yaml"), config).unwrap();
     let mut consented = infer();
     consented.env_remove("MCPCTL_SERVER").args(["--context", "c"]);
-    consented.assert().code(7).stdout("").stderr(says("central sent no answer of this protocol"));
-    assert_eq!((portal.connections(), local.connections()), (1, 0));
+    consented.assert().code(6).stdout("").stderr(says("cannot reach mcpd.example:3100"));
+    assert_eq!((portal.connections(), local.connections()), (0, 0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Secrets: how they come in, and that they come out nowhere.
 
 use crate::support::{Client, PROMPT, Stage, provider, says};
-use fakes::{Canary, Fault, process_args_and_env};
+use fakes::{Canary, Evild, Fault, process_args_and_env, wire};
 use predicates::prelude::*;
 use std::{
     fs,
@@ -186,4 +186,79 @@ fn the_prompt_is_in_no_file_and_no_log_of_a_failing_run() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(predicate::str::contains(PROMPT).not().eval(&String::from_utf8_lossy(&output.stderr)));
     // The rest is what `Stage` looks for when it goes.
+}
+
+#[test]
+fn a_token_of_flag_or_variable_goes_to_the_server_that_is_meant_and_to_no_other_context() {
+    let (meant, other) = (Stage::new(), Evild::answering(wire::http(200, &[], "{}")));
+    let dana = Client::of(&meant.mcpd.url(), &meant.dana_token);
+    let cmd = |args: &[&str]| {
+        let mut command = dana.cmd(args);
+        command.env_remove("MCPCTL_SERVER");
+        command
+    };
+    cmd(&["config", "set-context", "meant", "--server", &meant.mcpd.url()]).assert().code(0);
+    cmd(&["config", "set-context", "other", "--server", &other.url()]).assert().code(0);
+    let both = says("dana@example.com").and(says("not logged in to"));
+    cmd(&["auth", "status"]).assert().code(3).stdout(both);
+    assert_eq!(other.connections(), 0, "another context's server got the token");
+}
+
+#[test]
+fn k03_a_peer_that_repeats_a_credential_is_not_repeated() {
+    let mut canary = Canary::new();
+    let bearer = format!("mcpd_0123456789abcdef_{}", canary.secret("bearer"));
+    let key = canary.secret("key");
+    for status in [401, 403, 422, 500] {
+        let echo = serde_json::json!({ "error": { "message": format!("bad key {bearer} or {key}"), "code": bearer } });
+        let central = Evild::answering(wire::json_answer(status, &echo));
+        let dana = Client::of(&central.url(), &bearer);
+        for args in
+            [&["infer", "chat-prod", "hi"][..], &["infer", "chat-prod", "hi", "-o", "json"], &["llm", "list"]]
+        {
+            let output = dana.cmd(args).output().unwrap();
+            assert_ne!(output.status.code(), Some(0));
+            let only_bearer = String::from_utf8(seen(&output)).unwrap().replace(&key, "");
+            canary.sweep(&[], &[(&format!("{args:?} after {status}"), only_bearer.as_bytes())]);
+        }
+    }
+    let stage = Stage::new();
+    stage.upstream.stop();
+    stage.local.set_fault(Fault::EchoKey);
+    let entry = provider("laptop", "chat-prod", &stage.local.url(), true) + "    apiKeyEnv: LAPTOP_KEY\n";
+    stage.dana.providers(&entry);
+    let output = stage
+        .dana
+        .cmd(["infer", "chat-prod", PROMPT, "-o", "json"])
+        .env("LAPTOP_KEY", &key)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    canary.sweep(&[], &[("the provider's error", &seen(&output))]);
+}
+
+#[test]
+fn k03_a_value_in_the_wrong_place_of_a_document_or_conversation_is_not_repeated() {
+    let mut canary = Canary::new();
+    let key = canary.secret("key");
+    let dana = Client::of("http://127.0.0.1:9", "mcpd_a_b");
+    for wrong in [
+        format!("apiKeyRef: {key}"),
+        format!("apiKeyRef: {{ env: [{key}] }}"),
+        format!("failover: {key}"),
+        format!("enabled: {key}"),
+    ] {
+        let document = format!("kind: Llm\nname: x\ntype: openai\nurl: http://x/v1\nmodel: m\n{wrong}\n");
+        let output = dana.cmd(["apply", "-f", "-"]).write_stdin(document).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("standard input:6:"), "{wrong} has the wrong place");
+        canary.sweep(&[], &[(&wrong.replace(&key, "..."), &seen(&output))]);
+    }
+    let conversation = dana.home().join("c.yaml");
+    fs::write(&conversation, format!("- {key}\n")).unwrap();
+    let output =
+        dana.cmd(["infer", "x", "hi", "--messages", conversation.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    canary.sweep(&[], &[("the error about a conversation", &seen(&output))]);
 }

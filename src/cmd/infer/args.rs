@@ -3,9 +3,8 @@
 use crate::{
     chat::{ChatRequest, Limits, Message, RESERVED},
     cmd::{Run, Usage},
-    files,
+    files, yaml,
 };
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use mcp_api::LlmKey;
 use serde_json::{Map, Value};
@@ -49,7 +48,7 @@ pub(crate) struct InferArgs {
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<u32>,
     /// How random the answer is
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = finite)]
     pub(crate) temperature: Option<f64>,
     /// Wait for the whole answer, which must arrive within --first-token-timeout
     #[arg(long)]
@@ -78,7 +77,7 @@ pub(crate) struct InferArgs {
     /// Limit between two pieces of the answer
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub(crate) idle_timeout: Duration,
-    /// Limit for everything, or none
+    /// Limit for everything, from when the question is complete; or none
     #[arg(long, default_value = "none", value_parser = Total::from_str, value_name = "TIME")]
     pub(crate) timeout: Total,
 }
@@ -116,6 +115,14 @@ impl FromStr for Total {
     }
 }
 
+fn finite(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "give a number such as 0.7".to_owned())?;
+    if number.is_finite() { Ok(number) } else { Err("give a number such as 0.7".into()) }
+}
+
+/// The longest limit that makes sense; much longer ones do not fit the clock.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// `500ms`, `5s`, `2m`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "give a time such as 500ms, 5s or 2m".to_owned();
@@ -125,7 +132,7 @@ fn duration(text: &str) -> Result<Duration, String> {
             text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?.try_into().map_err(|_| wrong())?
         }
     };
-    if parsed.is_zero() { Err(wrong()) } else { Ok(parsed) }
+    if parsed.is_zero() || parsed > LONGEST { Err(wrong()) } else { Ok(parsed) }
 }
 
 impl InferArgs {
@@ -217,9 +224,11 @@ fn text_file(path: &Path) -> anyhow::Result<String> {
 
 fn conversation(path: &Path) -> anyhow::Result<Vec<Message>> {
     let text = text_file(path)?;
-    serde_yaml::from_str(&text)
-        .map_err(|error| Usage(format!("{}: not a list of messages: {error}", path.display())))
-        .context("--messages")
+    let messages = yaml::from_str(&text).map(|(messages, _)| messages);
+    // The problem is told without the text around it, which is a prompt.
+    messages.map_err(|problem| {
+        Usage(format!("{}:{problem} (--messages takes a list of messages)", path.display())).into()
+    })
 }
 
 #[cfg(test)]
@@ -233,7 +242,7 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for wrong in ["", "0", "0s", "-1s", "soon", "1e99", "NaN"] {
+        for wrong in ["", "0", "0s", "-1s", "soon", "1e19", "1e99", "NaN", "400000000s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(Total::from_str("none").unwrap().0.is_none());

@@ -234,6 +234,9 @@ fn final_hints(cause: &CallFailure, llm: &str) -> Vec<String> {
             "no local provider was contacted: without a valid login nothing stands in",
             "tip: mcpctl auth login --token-stdin",
         ],
+        Fault::Status { status: 403, error } if error.code.as_deref() == Some("llm_disabled") => {
+            &["no local provider was contacted: an LLM that is switched off has no stand-in"]
+        }
         Fault::Status { status: 403, .. } => {
             let needs = format!("needs: run on llms/{llm}");
             let tip = format!("tip: mcpctl auth can-i run llm/{llm}");

@@ -7,6 +7,7 @@ use crate::{
     config::Server,
     exit::Exit,
     failover::NoStandIn,
+    gateway,
     providers_file::Provider,
     render::{self, Format},
 };
@@ -23,7 +24,7 @@ pub(crate) fn show(
     stand_in: &Result<&Provider, NoStandIn>,
 ) -> anyhow::Result<Exit> {
     let central = (args.route != Route::Local).then(|| {
-        json!({ "url": format!("{}{}", server.origin(), paths::infer(llm)), "body": request.body(Some(llm.as_str())) })
+        json!({ "url": format!("{}{}", server.origin(), paths::infer(llm)), "body": request.body(gateway::model(llm)) })
     });
     let local = match stand_in {
         Ok(provider) => json!({
