@@ -108,6 +108,9 @@ pub struct Llm {
     /// What this caller may do with it.
     #[serde(default)]
     pub verbs: Vec<Verb>,
+    /// Of the answer to `POST` only: what the caller should know about what was just made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// RFC 3339, UTC.
     pub created_at: String,
     /// RFC 3339, UTC.

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use mcp_api::{LlmKey, LlmList, LlmPatch, LlmSpec, Resource, Verb};
+use mcp_api::{LlmKey, LlmList, LlmPatch, LlmSpec, Rbac, Resource, Verb};
 use std::sync::Arc;
 
 pub(crate) async fn list(caller: Caller) -> Json<LlmList> {
@@ -44,9 +44,29 @@ pub(crate) async fn create(
     let llm = StoredLlm { id: ids::llm_id()?, spec, created_at: now, updated_at: now };
     change.insert_llm(&llm).await?;
     change.commit(now).await?;
-    // Bindings that mention this name apply to the newcomer from now on (I06): a warning to the caller belongs here.
-    let shown = llm.shown_with(caller.verbs_on(&llm));
+    let mut shown = llm.shown_with(caller.verbs_on(&llm));
+    shown.warnings.extend(old_bindings(&caller, llm.spec.name.as_str()));
     Ok((StatusCode::CREATED, Json(shown)).into_response())
+}
+
+/// Bindings that mention a name apply to whatever has it, also to a newcomer: whoever makes one should know.
+fn old_bindings(caller: &Caller, name: &str) -> Option<String> {
+    let mentions = |rbac: &&Rbac| {
+        rbac.role_bindings.iter().any(|grant| {
+            grant.resource.covers(Resource::Llms)
+                && grant.name.as_ref().is_some_and(|named| named.as_str() == name)
+        })
+    };
+    let mentioning: Vec<_> =
+        caller.snapshot().bindings().filter(mentions).map(|rbac| rbac.name.as_str()).collect();
+    if mentioning.is_empty() {
+        return None;
+    }
+    // Their names are for those who may see them.
+    let seen =
+        mentioning.iter().all(|binding| caller.must(Verb::View, On::One(Resource::Rbac, &[binding])).is_ok());
+    let which = if seen { mentioning.join(", ") } else { format!("{} of them", mentioning.len()) };
+    Some(format!("Role bindings that were there before apply to this LLM, by its name {name}: {which}."))
 }
 
 pub(crate) async fn replace(

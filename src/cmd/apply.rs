@@ -52,7 +52,10 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
     let gateway = run.gateway()?;
     for document in &documents {
         let name = format!("{}/{}", document.kind().to_lowercase(), document.name());
-        let done = put(&gateway, document).map_err(Failure).with_context(|| name.clone())?;
+        let (done, answer) = put(&gateway, document).map_err(Failure).with_context(|| name.clone())?;
+        for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            run.warn(format_args!("{name}: {warning}"));
+        }
         run.say(format_args!("{name} {done}"))?;
     }
     Ok(Exit::Ok)
@@ -94,7 +97,7 @@ fn path_of(kind: &str, name: &str) -> anyhow::Result<String> {
 }
 
 /// Changes it if it exists, makes it otherwise.
-fn put(gateway: &Gateway, document: &Document) -> Result<&'static str, CallFailure> {
+fn put(gateway: &Gateway, document: &Document) -> Result<(&'static str, Value), CallFailure> {
     match document {
         Document::Llm(spec) => {
             let key = mcp_api::LlmKey::Name(spec.name.clone());
@@ -102,7 +105,7 @@ fn put(gateway: &Gateway, document: &Document) -> Result<&'static str, CallFailu
         }
         Document::Rbac(rbac) => change_or_make(gateway, &paths::rbac(&rbac.name), paths::RBACS, rbac),
         Document::User(_) | Document::ServiceAccount(_) | Document::Group(_) => {
-            let Some(subject) = document.subject() else { return Ok("unchanged") };
+            let Some(subject) = document.subject() else { return Ok(("unchanged", Value::Null)) };
             let one = paths::subject(subject.kind, &subject.name);
             change_or_make(gateway, &one, paths::SUBJECTS, &subject)
         }
@@ -114,11 +117,11 @@ fn change_or_make(
     one: &str,
     all: &str,
     body: &impl Serialize,
-) -> Result<&'static str, CallFailure> {
+) -> Result<(&'static str, Value), CallFailure> {
     match gateway.send::<Value>(Method::PUT, one, body) {
-        Ok(_) => Ok("configured"),
+        Ok(answer) => Ok(("configured", answer)),
         Err(CallFailure { fault: Fault::Status { status: 404, .. }, .. }) => {
-            gateway.send::<Value>(Method::POST, all, body).map(|_| "created")
+            gateway.send::<Value>(Method::POST, all, body).map(|answer| ("created", answer))
         }
         Err(failure) => Err(failure),
     }

@@ -128,6 +128,22 @@ fn administration_by_documents_from_nothing_to_an_answer() {
 }
 
 #[test]
+fn i06_apply_warns_when_a_name_brings_old_bindings_with_it() {
+    let stage = Stage::new();
+    let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
+    boss.cmd(["delete", "llm", "chat-prod"]).assert().code(0);
+    let document =
+        format!("kind: Llm\nname: chat-prod\ntype: openai\nurl: {}\nmodel: m\n", stage.upstream.url());
+    let warned = says("warning: llm/chat-prod: Role bindings that were there before").and(says("dana-chat"));
+    boss.cmd(["apply", "-f", "-"])
+        .write_stdin(document)
+        .assert()
+        .code(0)
+        .stdout("llm/chat-prod created\n")
+        .stderr(warned);
+}
+
+#[test]
 fn a_mistake_in_a_document_is_found_before_anything_is_sent() {
     let mcpd = Mcpd::start();
     let boss = Client::of(&mcpd.url(), mcpd.admin_token());

@@ -35,6 +35,7 @@ impl StoredLlm {
             failover: spec.failover,
             context_length: spec.context_length,
             verbs,
+            warnings: Vec::new(),
             created_at: self.created_at.to_string(),
             updated_at: self.updated_at.to_string(),
         }

@@ -131,7 +131,10 @@ fn i06_a_name_that_is_used_again_gets_another_id() {
         mcpd.user_with("rob", &[("view", "llms", Some(old.as_str())), ("run", "llms", Some(old.as_str()))]);
     mcpd.delete_llm("chat");
     assert_eq!(probe(&mcpd, CHAT, &by_name).status, 403);
-    let new = mcpd.create_llm("chat", "http://127.0.0.1:9/v1").id;
+    let created = mcpd.create_llm("chat", "http://127.0.0.1:9/v1");
+    let [warning] = &created.warnings[..] else { panic!("no warning: {created:?}") };
+    assert!(warning.contains("dana") && !warning.contains("rob"), "{warning}");
+    let new = created.id;
     assert_ne!(old, new);
     // Bindings stay by name; who was bound to the old one's id has nothing here.
     assert_eq!(probe(&mcpd, CHAT, &by_name).status, 200);
