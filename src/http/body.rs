@@ -44,7 +44,12 @@ impl Body {
     #[must_use]
     pub fn new(response: reqwest::blocking::Response, limit: u64) -> Self {
         let (sender, pieces) = sync_channel(PIECES);
-        std::thread::spawn(move || pump(response, &sender));
+        let failed = sender.clone();
+        let reader = std::thread::Builder::new().spawn(move || pump(response, &sender));
+        if let Err(error) = reader {
+            // There is room for it: nobody else has sent anything.
+            let _ = failed.send(Err(error));
+        }
         Self { pieces, piece: Vec::new(), read: 0, deadline: None, left: limit }
     }
 
