@@ -1,18 +1,16 @@
 //! YAML with positions: a strict look at the text before serde sees it, and errors that point into it.
 //!
-//! Refused here, in bounded time and memory: several documents where one is expected, keys that come twice,
-//! anchors and aliases (an alias bomb needs them, nobody else here does), and deep nesting.
+//! Refused, in bounded time and memory: several documents where one is expected, keys that come twice, anchors and
+//! aliases (an alias bomb needs them, nobody else here does), deep nesting, and more keys than anybody writes.
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use saphyr_parser::{Event, Parser, Span};
+mod look;
+mod show;
+
+pub use show::render;
+
+use look::look;
 use serde::de::DeserializeOwned;
 use std::{collections::HashMap, fmt};
-
-/// Lists and mappings inside each other. The files of this program need five.
-const DEPTH_MAX: usize = 32;
-/// Characters of a key, and keys and values of a document. Real ones are far from both.
-const KEY_MAX: usize = 128;
-const VALUES_MAX: usize = 20_000;
 
 /// A place in a text: line and column count from 1, the width in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,107 +110,6 @@ pub fn documents(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// What stands open while a document is walked.
-enum Open {
-    Sequence { path: String, next: usize },
-    Mapping { path: String, seen: HashMap<String, Place>, key: Option<String> },
-}
-
-fn look(text: &str) -> Result<Places, Problem> {
-    let mut places = Places::default();
-    let mut open: Vec<Open> = Vec::new();
-    let (mut documents, mut values) = (0, 0);
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let mark = error.marker();
-            Problem::new(Place { line: mark.line(), column: mark.col() + 1, width: 1 }, error.info())
-        })?;
-        let place = place_of(&span);
-        if open.len() > DEPTH_MAX {
-            return Err(Problem::new(place, format!("more than {DEPTH_MAX} levels of nesting")));
-        }
-        values += 1;
-        if values > VALUES_MAX {
-            return Err(Problem::new(place, format!("more than {VALUES_MAX} keys and values")));
-        }
-        match event {
-            Event::DocumentStart(_) => {
-                documents += 1;
-                if documents > 1 {
-                    return Err(Problem::new(place, "a second document; one is expected"));
-                }
-            }
-            Event::Alias(_) => return Err(anchors(place)),
-            Event::Scalar(_, _, anchor, _)
-            | Event::SequenceStart(anchor, _)
-            | Event::MappingStart(anchor, _)
-                if anchor != 0 =>
-            {
-                return Err(anchors(place));
-            }
-            Event::Scalar(value, ..) => {
-                if let Some(Open::Mapping { path, seen, key: key @ None }) = open.last_mut() {
-                    if value.len() > KEY_MAX {
-                        return Err(Problem::new(place, format!("a key of more than {KEY_MAX} characters")));
-                    }
-                    let full = if path.is_empty() { value.to_string() } else { format!("{path}.{value}") };
-                    if let Some(first) = seen.insert(value.to_string(), place) {
-                        let label = format!("it stands in line {} already", first.line);
-                        return Err(Problem::new(place, format!("duplicate key `{value}`")).with_label(label));
-                    }
-                    places.keys.insert(full, place);
-                    *key = Some(value.into_owned());
-                } else {
-                    places.values.insert(value_path(&mut open), place);
-                }
-            }
-            Event::SequenceStart(..) => {
-                let path = value_path(&mut open);
-                places.values.insert(path.clone(), place);
-                open.push(Open::Sequence { path, next: 0 });
-            }
-            Event::MappingStart(..) => {
-                if matches!(open.last(), Some(Open::Mapping { key: None, .. })) {
-                    return Err(Problem::new(place, "a key must be a plain word"));
-                }
-                let path = value_path(&mut open);
-                places.values.insert(path.clone(), place);
-                open.push(Open::Mapping { path, seen: HashMap::new(), key: None });
-            }
-            Event::SequenceEnd | Event::MappingEnd => {
-                open.pop();
-            }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
-        }
-    }
-    Ok(places)
-}
-
-/// The path of the value that comes now; the level it stands in moves on.
-fn value_path(open: &mut [Open]) -> String {
-    match open.last_mut() {
-        None => String::new(),
-        Some(Open::Sequence { path, next }) => {
-            *next += 1;
-            format!("{path}[{}]", *next - 1)
-        }
-        Some(Open::Mapping { path, key, .. }) => {
-            let key = key.take().unwrap_or_default();
-            if path.is_empty() { key } else { format!("{path}.{key}") }
-        }
-    }
-}
-
-fn anchors(place: Place) -> Problem {
-    Problem::new(place, "anchors and aliases are not taken here").with_label("write the value out")
-}
-
-fn place_of(span: &Span) -> Place {
-    let one_line = span.start.line() == span.end.line();
-    let width = if one_line { span.end.col().saturating_sub(span.start.col()).max(1) } else { 1 };
-    Place { line: span.start.line(), column: span.start.col() + 1, width }
-}
-
 /// serde's words, without the values it quotes: one of them might be a secret that stands in the wrong place.
 fn from_serde(text: &str, error: &serde_yaml::Error) -> Problem {
     let full = error.to_string();
@@ -276,53 +173,6 @@ fn word_width(text: &str, line: usize, column: usize) -> usize {
     let width =
         line.chars().skip(column.saturating_sub(1)).take_while(|c| !matches!(c, ':' | ',' | ' ')).count();
     width.max(1)
-}
-
-/// Keys whose values can be shown: none of them can hold a secret.
-const PLAIN_KEYS: &[&str] = &[
-    "apiVersion",
-    "contextSize",
-    "failoverFor",
-    "gpuMemoryUtilization",
-    "idleTimeoutMinutes",
-    "kind",
-    "maxModelLen",
-    "model",
-    "name",
-    "port",
-    "providers",
-    "startTimeoutSeconds",
-    "type",
-];
-
-/// Shows a problem with its source line and a caret, and with the line before it.
-///
-/// Of a line whose value could be a secret, only what stands before the value is shown.
-#[must_use]
-pub fn render(problem: &Problem, name: &str, text: &str) -> String {
-    let Place { line, column, width } = problem.place;
-    let before = line.saturating_sub(2);
-    let lines: Vec<String> = text.lines().skip(before).take(line - before).map(masked).collect();
-    let source = lines.join("\n");
-    let line_start: usize = lines[..lines.len().saturating_sub(1)].iter().map(|line| line.len() + 1).sum();
-    let last = lines.last().map(String::as_str).unwrap_or_default();
-    let byte = |chars: usize| line_start + last.char_indices().nth(chars).map_or(last.len(), |(at, _)| at);
-    let span = byte(column - 1)..byte(column - 1 + width).max(byte(column - 1));
-    let snippet = Snippet::source(&source)
-        .path(name)
-        .line_start(before + 1)
-        .fold(false)
-        .annotation(AnnotationKind::Primary.span(span).label(&problem.label));
-    Renderer::plain().render(&[Level::ERROR.primary_title(&problem.message).element(snippet)])
-}
-
-fn masked(line: &str) -> String {
-    let plain = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-    let line: String = line.chars().map(plain).take(400).collect();
-    let start = line.len() - line.trim_start_matches([' ', '-', '\t']).len();
-    let Some((key, _)) = line[start..].split_once(':') else { return format!("{}...", &line[..start]) };
-    let is_plain = PLAIN_KEYS.contains(&key) || nearest(key, PLAIN_KEYS).is_some();
-    if is_plain { line } else { format!("{}{key}: ...", &line[..start]) }
 }
 
 #[cfg(test)]
@@ -394,23 +244,6 @@ mod tests {
             let shown = render(&problem(text), "f", text);
             assert!(!shown.contains("canary1"), "{shown}");
         }
-        let lines = [
-            "    failoverfor: chat-prod",
-            "  - name: a",
-            "    apiKey: x",
-            "    - sk-x",
-            "",
-            "  type: openai",
-        ];
-        let shown = [
-            "    failoverfor: chat-prod",
-            "  - name: a",
-            "    apiKey: ...",
-            "    - ...",
-            "...",
-            "  type: openai",
-        ];
-        assert_eq!(lines.map(masked), shown.map(str::to_owned));
     }
 
     #[test]

@@ -1,0 +1,113 @@
+//! The strict look at a text: what stands where, and whether it stays within bounds.
+
+use super::{Place, Places, Problem};
+use saphyr_parser::{Event, Parser, Span};
+use std::collections::HashMap;
+
+/// Lists and mappings inside each other. The files of this program need five.
+const DEPTH_MAX: usize = 32;
+/// Characters of a key, and keys and values of a document. Real ones are far from both.
+const KEY_MAX: usize = 128;
+const VALUES_MAX: usize = 20_000;
+
+/// What stands open while a document is walked.
+enum Open {
+    Sequence { path: String, next: usize },
+    Mapping { path: String, seen: HashMap<String, Place>, key: Option<String> },
+}
+
+/// Walks a text once.
+pub(super) fn look(text: &str) -> Result<Places, Problem> {
+    let mut places = Places::default();
+    let mut open: Vec<Open> = Vec::new();
+    let (mut documents, mut values) = (0, 0);
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| {
+            let mark = error.marker();
+            Problem::new(Place { line: mark.line(), column: mark.col() + 1, width: 1 }, error.info())
+        })?;
+        let place = place_of(&span);
+        if open.len() > DEPTH_MAX {
+            return Err(Problem::new(place, format!("more than {DEPTH_MAX} levels of nesting")));
+        }
+        values += 1;
+        if values > VALUES_MAX {
+            return Err(Problem::new(place, format!("more than {VALUES_MAX} keys and values")));
+        }
+        match event {
+            Event::DocumentStart(_) => {
+                documents += 1;
+                if documents > 1 {
+                    return Err(Problem::new(place, "a second document; one is expected"));
+                }
+            }
+            Event::Alias(_) => return Err(anchors(place)),
+            Event::Scalar(_, _, anchor, _)
+            | Event::SequenceStart(anchor, _)
+            | Event::MappingStart(anchor, _)
+                if anchor != 0 =>
+            {
+                return Err(anchors(place));
+            }
+            Event::Scalar(value, ..) => {
+                if let Some(Open::Mapping { path, seen, key: key @ None }) = open.last_mut() {
+                    if value.len() > KEY_MAX {
+                        return Err(Problem::new(place, format!("a key of more than {KEY_MAX} characters")));
+                    }
+                    let full = if path.is_empty() { value.to_string() } else { format!("{path}.{value}") };
+                    if let Some(first) = seen.insert(value.to_string(), place) {
+                        let label = format!("it stands in line {} already", first.line);
+                        return Err(Problem::new(place, format!("duplicate key `{value}`")).with_label(label));
+                    }
+                    places.keys.insert(full, place);
+                    *key = Some(value.into_owned());
+                } else {
+                    places.values.insert(value_path(&mut open), place);
+                }
+            }
+            Event::SequenceStart(..) => {
+                let path = value_path(&mut open);
+                places.values.insert(path.clone(), place);
+                open.push(Open::Sequence { path, next: 0 });
+            }
+            Event::MappingStart(..) => {
+                if matches!(open.last(), Some(Open::Mapping { key: None, .. })) {
+                    return Err(Problem::new(place, "a key must be a plain word"));
+                }
+                let path = value_path(&mut open);
+                places.values.insert(path.clone(), place);
+                open.push(Open::Mapping { path, seen: HashMap::new(), key: None });
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                open.pop();
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+    }
+    Ok(places)
+}
+
+/// The path of the value that comes now; the level it stands in moves on.
+fn value_path(open: &mut [Open]) -> String {
+    match open.last_mut() {
+        None => String::new(),
+        Some(Open::Sequence { path, next }) => {
+            *next += 1;
+            format!("{path}[{}]", *next - 1)
+        }
+        Some(Open::Mapping { path, key, .. }) => {
+            let key = key.take().unwrap_or_default();
+            if path.is_empty() { key } else { format!("{path}.{key}") }
+        }
+    }
+}
+
+fn anchors(place: Place) -> Problem {
+    Problem::new(place, "anchors and aliases are not taken here").with_label("write the value out")
+}
+
+fn place_of(span: &Span) -> Place {
+    let one_line = span.start.line() == span.end.line();
+    let width = if one_line { span.end.col().saturating_sub(span.start.col()).max(1) } else { 1 };
+    Place { line: span.start.line(), column: span.start.col() + 1, width }
+}
