@@ -289,11 +289,23 @@ fn remote_error(head: &HeaderMap, bearer: Option<&Secret>) -> RemoteError {
         origin: text(headers::ERROR_ORIGIN).and_then(|word| Origin::from_word(&word)),
         code: text(headers::ERROR_CODE),
         message: None,
-        retry_after: text(RETRY_AFTER.as_str())
-            .and_then(|text| text.parse().ok())
-            .map(|s: u64| s.min(RETRY_AFTER_MAX)),
+        retry_after: value(RETRY_AFTER.as_str()).and_then(wait).map(|seconds| seconds.min(RETRY_AFTER_MAX)),
         location: text(LOCATION.as_str()),
     }
+}
+
+/// `Retry-After` in seconds from now: a number, or a date of HTTP (RFC 9110, section 10.2.3).
+fn wait(text: &str) -> Option<u64> {
+    let until = || {
+        jiff::fmt::rfc2822::parse(text)
+            .ok()?
+            .timestamp()
+            .duration_since(jiff::Timestamp::now())
+            .as_secs()
+            .try_into()
+            .ok()
+    };
+    text.parse().ok().or_else(until)
 }
 
 fn media_type(head: &HeaderMap) -> String {
@@ -312,4 +324,20 @@ fn short(text: &str, bearer: Option<&Secret>) -> String {
         line.push('…');
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p05_a_wait_is_a_number_or_a_date() {
+        assert_eq!(wait("7"), Some(7));
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
+        let date = soon.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        assert!(wait(&date).is_some_and(|seconds| (80..=90).contains(&seconds)), "{date}: {:?}", wait(&date));
+        for odd in ["-5", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "", "1e9"] {
+            assert_eq!(wait(odd), None, "{odd}");
+        }
+    }
 }

@@ -110,9 +110,10 @@ enum Command {
 ///
 /// A panic ends the command where it is: it is told like any error, and nothing else is tried.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, io: Io<'_>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return run::show_usage(&error, io),
+        Err(error) => return run::show_usage(&error, &args, io),
     };
     let mut run = Run::new(cli.global, env, io);
     let ended = bug::caught(|| dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)));

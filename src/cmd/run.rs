@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use std::{
+    ffi::OsString,
     fmt,
     io::{self, Read, Write},
     path::PathBuf,
@@ -69,13 +70,31 @@ impl From<CallFailure> for Failure {
     }
 }
 
-/// Shows what clap has to say: help on stdout, errors on stderr.
-pub(super) fn show_usage(error: &clap::Error, io: Io<'_>) -> Exit {
-    let (stream, exit) = if error.use_stderr() { (io.err, Exit::Usage) } else { (io.out, Exit::Ok) };
-    match write!(stream, "{}", error.render()) {
+/// Shows what clap has to say: help on stdout, errors on stderr, and as a document where one was asked for.
+pub(super) fn show_usage(error: &clap::Error, args: &[OsString], io: Io<'_>) -> Exit {
+    let (stream, exit) = if error.use_stderr() { (io.err, Exit::Usage) } else { (&mut *io.out, Exit::Ok) };
+    let mut shown = write!(stream, "{}", error.render());
+    if exit == Exit::Usage && asks_for_documents(args) {
+        let message = error.to_string();
+        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let content = json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message });
+        shown = io
+            .out
+            .write_all(render::document_text(&render::document("Error", content), Format::Json).as_bytes());
+    }
+    match shown {
         Err(broken) if broken.kind() == io::ErrorKind::BrokenPipe => Exit::OutputClosed,
         Err(_) | Ok(()) => exit,
     }
+}
+
+/// What clap could not read is searched for the one flag that matters now.
+fn asks_for_documents(args: &[OsString]) -> bool {
+    let is = |arg: &OsString, word: &str| arg == word;
+    args.iter().any(|arg| ["-ojson", "-o=json", "--output=json"].iter().any(|word| is(arg, word)))
+        || args
+            .windows(2)
+            .any(|pair| (is(&pair[0], "-o") || is(&pair[0], "--output")) && is(&pair[1], "json"))
 }
 
 impl<'a> Run<'a> {

@@ -323,4 +323,6 @@ fn help_has_its_topics_and_names_every_exit_code() {
     nobody.cmd(["help", "nothing"]).assert().code(2);
     nobody.cmd(["version"]).assert().code(0).stdout(format!("mcpctl {}\n", env!("CARGO_PKG_VERSION")));
     nobody.cmd(["llm", "lst"]).assert().code(2).stderr(says("'list'"));
+    let documents = nobody.cmd(["llm", "lst", "-o", "json"]).assert().code(2).stderr(says("'list'"));
+    documents.stdout(says("\"kind\": \"Error\"").and(says("\"exitCode\": 2")));
 }

@@ -72,7 +72,7 @@ fn p05_a_quota_shows_a_bounded_wait_and_is_never_failed_over() {
         (Some("99999999999999999999999999"), None),
         (Some("-5"), None),
         (Some("7.5"), None),
-        (Some(date), None),
+        (Some(date), Some("; try again in 3600 s")),
         (Some("7\u{9b}"), None),
         (None, None),
     ] {
