@@ -6,24 +6,25 @@ use crate::{
     store::{Store, StoredToken},
 };
 use mcp_api::{Rbac, Resource, Role, RoleBinding, Secret, Subject, SubjectKind, SubjectName};
+use std::sync::Arc;
 
 /// The name of the binding that makes the first administrator one.
 const BINDING: &str = "bootstrap-admin";
 
-/// Makes the user `name`, gives it the role admin on everything, and gives back its token.
-pub(crate) async fn bootstrap(store: &Store, name: SubjectName) -> anyhow::Result<Secret> {
-    if store.snapshot().has_users() {
+/// Gives the user `name` the role admin on everything, and gives back a token of theirs.
+///
+/// Where there are users already this needs `recover`: whoever may write the database file may also do this, and who
+/// only wants to run a server again should not make an administrator by mistake.
+pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -> anyhow::Result<Secret> {
+    if store.snapshot().has_users() && !recover {
         anyhow::bail!(
-            "this database has users already; make tokens with `mcpctl token create --user NAME` as an administrator"
+            "this database has users already; make tokens with `mcpctl token create --user NAME` as an administrator, \
+             or, if no token of one is left, run this with --recover"
         );
     }
     let now = now();
     let subject = Subject { kind: SubjectKind::User, name };
-    let binding = Rbac {
-        name: BINDING.parse()?,
-        subjects: vec![subject.clone()],
-        role_bindings: vec![RoleBinding { role: Role::Admin, resource: Resource::Any, name: None }],
-    };
+    let everything = RoleBinding { role: Role::Admin, resource: Resource::Any, name: None };
     let bearer = Bearer::generate()?;
     let token = StoredToken {
         id: bearer.id().to_owned(),
@@ -34,8 +35,21 @@ pub(crate) async fn bootstrap(store: &Store, name: SubjectName) -> anyhow::Resul
         revoked_at: None,
     };
     let mut change = store.change().await?;
-    change.insert_subject(&subject, now).await?;
-    change.insert_binding(&binding, now).await?;
+    let before = Arc::clone(change.snapshot());
+    if before.members(&subject).is_none() {
+        change.insert_subject(&subject, now).await?;
+    }
+    if !before.rights(&subject).iter().any(|what| *what == everything) {
+        // The name is taken where somebody has bootstrapped before.
+        let name = if before.binding(BINDING).is_none() {
+            BINDING.into()
+        } else {
+            format!("recovered-{}", bearer.id())
+        };
+        let binding =
+            Rbac { name: name.parse()?, subjects: vec![subject.clone()], role_bindings: vec![everything] };
+        change.insert_binding(&binding, now).await?;
+    }
     change.insert_token(&token).await?;
     change.commit(now).await?;
     Ok(bearer.reveal())

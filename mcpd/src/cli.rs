@@ -31,6 +31,9 @@ enum Command {
         /// The administrator's name, such as dana@example.com
         #[arg(long, value_name = "NAME")]
         admin: SubjectName,
+        /// Also where there are users already: for when the last token of an administrator is lost
+        #[arg(long)]
+        recover: bool,
     },
     /// Serve until SIGTERM or SIGINT; the second signal ends at once
     Serve(Settings),
@@ -64,7 +67,7 @@ impl Cli {
         let runtime = Runtime::new().context("no runtime")?;
         let done = runtime.block_on(async {
             match self.command {
-                Command::Bootstrap { admin } => first_admin(place, admin).await,
+                Command::Bootstrap { admin, recover } => first_admin(place, admin, recover).await,
                 Command::Serve(settings) => {
                     log::begin();
                     serve::serve(place, settings).await
@@ -79,12 +82,13 @@ impl Cli {
     }
 }
 
-async fn first_admin(place: Place, admin: SubjectName) -> anyhow::Result<ExitCode> {
+async fn first_admin(place: Place, admin: SubjectName, recover: bool) -> anyhow::Result<ExitCode> {
     let file = place.file().to_owned();
     let store = store::Store::open(place.claim()?).await.with_context(|| shown(&file))?;
-    let token = bootstrap(&store, admin).await.with_context(|| shown(&file))?;
+    let token = bootstrap(&store, admin, recover).await.with_context(|| shown(&file))?;
     store.close().await;
-    writeln!(std::io::stdout(), "{}", token.expose()).context("the token could not be printed")?;
+    writeln!(std::io::stdout(), "{}", token.expose())
+        .context("the token could not be printed; run it again with --recover")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -96,8 +100,17 @@ async fn migrate(place: Place) -> anyhow::Result<ExitCode> {
 }
 
 async fn check(place: &Place) -> anyhow::Result<ExitCode> {
-    place.check()?;
-    let findings = store::inspect(place.file()).await.with_context(|| shown(place.file()))?;
+    let looked = match place.check() {
+        Ok(()) => store::inspect(place.file()).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error.into()),
+    };
+    let findings = match looked {
+        Ok(findings) => findings,
+        Err(error) => {
+            writeln!(std::io::stdout(), "BAD {}: {error:#}", shown(place.file()))?;
+            return Ok(ExitCode::from(UNSOUND));
+        }
+    };
     let mut stdout = std::io::stdout().lock();
     for finding in &findings {
         writeln!(stdout, "{} {}", if finding.ok { "ok " } else { "BAD" }, finding.text)?;

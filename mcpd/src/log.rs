@@ -16,6 +16,8 @@ pub(crate) fn begin() {
         .json()
         .flatten_event(true)
         .with_writer(std::io::stderr)
+        // A log that cannot be written costs its lines, not the service: telling so on stderr would be a panic.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .init();
     // The text of a panic can hold what the code was working on; its place is enough to find the bug.

@@ -3,8 +3,11 @@
 use crate::cases::{error_of, sql, with_database};
 use fakes::Mcpd;
 use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 /// Runs `mcpd` and waits for its end.
@@ -114,4 +117,45 @@ fn d01_a_database_that_somebody_else_has_locked_stops_writes_and_nothing_else() 
         assert_eq!(mcpd.request("GET", "/readyz", None, &[], b"").status, 200);
     });
     assert_eq!(mcpd.api("POST", mcp_api::paths::SUBJECTS, mcpd.admin_token(), &user).status, 201);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_no_outage() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    assert!(run(&dir, &["bootstrap", "--admin", "ana"]).status.success());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcpd"));
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env_clear().env("MCPD_DATA_DIR", &dir);
+    let mut mcpd = command.stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(mcpd.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let served = line.trim_end().rsplit("http://").next().map(|addr| {
+        let answers = (0..3).map(|_| {
+            let mut stream = TcpStream::connect(addr)?;
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        });
+        answers.collect::<Result<Vec<_>, _>>()
+    });
+    mcpd.kill().unwrap();
+    mcpd.wait().unwrap();
+    let answers = served.unwrap().unwrap();
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200")), "{answers:?}");
+}
+
+#[test]
+fn who_has_the_file_gets_back_in_when_the_last_token_is_lost() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    assert!(run(&dir, &["bootstrap", "--admin", "ana"]).status.success());
+    let refused = run(&dir, &["bootstrap", "--admin", "ana"]);
+    assert!(!refused.status.success() && stderr(&refused).contains("--recover"), "{}", stderr(&refused));
+    for name in ["ana", "ben"] {
+        let recovered = run(&dir, &["bootstrap", "--admin", name, "--recover"]);
+        assert!(recovered.status.success(), "{}", stderr(&recovered));
+        assert!(recovered.stdout.starts_with(b"mcpd_"));
+    }
+    assert!(run(&dir, &["check"]).status.success());
 }
