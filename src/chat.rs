@@ -308,7 +308,9 @@ fn wait(text: &str) -> Option<u64> {
     text.parse().ok().or_else(until)
 }
 
-fn media_type(head: &HeaderMap) -> String {
+/// The media type of an answer, in lower case, without its parameters.
+#[must_use]
+pub fn media_type(head: &HeaderMap) -> String {
     let value = head.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -192,6 +192,12 @@ impl Gateway {
 
     fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallFailure> {
         let response = self.answer(request)?;
+        let media_type = chat::media_type(response.headers());
+        if media_type != "application/json" {
+            return Err(CallFailure::before_content(Fault::Unparsable(format!(
+                "content type {media_type:?}"
+            ))));
+        }
         let mut body = Vec::new();
         let read = response.take(DOCUMENT_MAX).read_to_end(&mut body).map_err(|error| {
             if http::is_timeout(&error) { Fault::NoContent(CALL_LIMIT) } else { http::body_fault(&error) }

@@ -99,6 +99,9 @@ pub fn target(url: &Url) -> String {
 #[must_use]
 pub fn fault(error: &reqwest::Error, url: &Url, options: &Options) -> Fault {
     let unreachable = |how| Fault::Unreachable { target: target(url), how };
+    if let Some(rustls::Error::InvalidMessage(_)) = find(error) {
+        return Fault::Tls(format!("{} does not speak TLS; is it http:// instead of https://?", target(url)));
+    }
     if let Some(tls) = find::<rustls::Error>(error) {
         return Fault::Tls(tls.to_string());
     }

@@ -2,7 +2,7 @@
 
 use super::{Color, Global, InferFailure};
 use crate::{
-    config::{Config, Server},
+    config::{Config, ConfigError, Server},
     credential::{self, Credential},
     environment::Environment,
     exit::Exit,
@@ -222,7 +222,9 @@ impl<'a> Run<'a> {
         {
             let document = error_document(error, exit, &message, &hints);
             let text = render::document_text(&document, format);
-            if self.io.out.write_all(text.as_bytes()).and_then(|()| self.io.out.flush()).is_err() {
+            // Where the answer did not fit, its error will not either; the exit code still tells.
+            let written = self.io.out.write_all(text.as_bytes()).and_then(|()| self.io.out.flush());
+            if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
                 return Exit::OutputClosed;
             }
         }
@@ -237,7 +239,12 @@ impl<'a> Run<'a> {
 
     /// The server that is meant.
     pub fn server(&self) -> anyhow::Result<Server> {
-        let (config, _) = self.config()?;
+        let config = match self.config() {
+            Ok((config, _)) => config,
+            // Who names the server needs no config, and so no folder for one.
+            Err(error) if matches!(error.downcast_ref(), Some(ConfigError::NoFolder)) => Config::default(),
+            Err(error) => return Err(error),
+        };
         Ok(config.server(&self.env, self.global.server.as_deref(), self.global.context.as_deref())?)
     }
 
@@ -299,7 +306,9 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
     let Some(Failure(failure)) = error.downcast_ref() else { return Vec::new() };
     match &failure.fault {
         Fault::Status { status: 401, .. } => vec!["tip: mcpctl auth login --token-stdin".into()],
-        Fault::Status { status: 403, .. } => vec!["tip: mcpctl auth can-i VERB llm/NAME".into()],
+        Fault::Status { status: 403, .. } => {
+            vec!["tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|llm/NAME".into()]
+        }
         Fault::Unreachable { .. } => vec!["tip: mcpctl auth status".into()],
         _ => Vec::new(),
     }

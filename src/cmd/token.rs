@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
+use jiff::Timestamp;
 use mcp_api::{NewToken, Subject, SubjectKind, TokenCreated, TokenInfo, identity::Items, paths};
 use reqwest::Method;
 use serde_json::json;
@@ -59,12 +60,19 @@ fn create(run: &mut Run<'_>, args: &CreateArgs) -> anyhow::Result<Exit> {
     let name = name.parse().map_err(|error| Usage(format!("\"{name}\": {error}")))?;
     let expires_in_seconds = args.expires.as_deref().map(lifetime).transpose()?;
     let wanted = NewToken { subject: Subject { kind, name }, expires_in_seconds };
-    let created: TokenCreated = run.gateway()?.send(Method::POST, paths::TOKENS, &wanted).map_err(Failure)?;
-    match format {
-        Format::Json => {
-            run.print(&render::document_text(&render::document("Token", json!(created)), format))?;
-        }
-        _ => run.say(&created.token)?,
+    let gateway = run.gateway()?;
+    let created: TokenCreated = gateway.send(Method::POST, paths::TOKENS, &wanted).map_err(Failure)?;
+    let told = match format {
+        Format::Json => run.print(&render::document_text(&render::document("Token", json!(created)), format)),
+        _ => run.say(&created.token),
+    };
+    if let Err(error) = told.and_then(|()| run.flush()) {
+        // A token that nobody has seen must not stay valid.
+        let id = &created.info.id;
+        return Err(match gateway.delete(&paths::token(id)) {
+            Ok(()) => error.context(format!("the token could not be written and was revoked again ({id})")),
+            Err(_) => error.context(format!("the token could not be written: mcpctl token revoke {id}")),
+        });
     }
     Ok(Exit::Ok)
 }
@@ -87,7 +95,12 @@ fn lifetime(text: &str) -> anyhow::Result<u64> {
 fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     let tokens: Items<TokenInfo> = run.gateway()?.get(paths::TOKENS).map_err(Failure)?;
     let rows = tokens.items.iter().map(|token| {
-        let state = if token.revoked_at.is_some() { "revoked" } else { "valid" };
+        let is_over = |at: &String| at.parse::<Timestamp>().is_ok_and(|at| at <= Timestamp::now());
+        let state = match &token.expires_at {
+            _ if token.revoked_at.is_some() => "revoked",
+            Some(at) if is_over(at) => "expired",
+            Some(_) | None => "valid",
+        };
         let expires = token.expires_at.clone().unwrap_or_else(|| "never".into());
         let cells = vec![
             token.id.clone(),

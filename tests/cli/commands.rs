@@ -1,7 +1,7 @@
 //! The commands around `infer`: contexts, administration, audit, and what they print for people and programs.
 
 use crate::support::{Client, PROMPT, Stage, TEN_WORDS, provider, says};
-use fakes::{Engine, Fault, Mcpd};
+use fakes::{Engine, Evild, Fault, Mcpd, wire};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;
@@ -325,4 +325,30 @@ fn help_has_its_topics_and_names_every_exit_code() {
     nobody.cmd(["llm", "lst"]).assert().code(2).stderr(says("'list'"));
     let documents = nobody.cmd(["llm", "lst", "-o", "json"]).assert().code(2).stderr(says("'list'"));
     documents.stdout(says("\"kind\": \"Error\"").and(says("\"exitCode\": 2")));
+}
+
+#[test]
+fn without_a_home_a_named_server_and_token_are_enough() {
+    let stage = Stage::new();
+    let mut command = stage.dana.cmd(["infer", "chat-prod", PROMPT]);
+    command.env_remove("HOME").assert().code(0).stdout(format!("{TEN_WORDS}\n"));
+}
+
+#[test]
+fn a_url_of_the_wrong_kind_is_told_as_that() {
+    let stage = Stage::new();
+    let https = stage.mcpd.url().replace("http://", "https://");
+    stage
+        .dana
+        .cmd(["llm", "list", "--server", &https])
+        .assert()
+        .code(7)
+        .stderr(says("is it http:// instead of https://?"));
+    let page = Evild::answering(wire::http(200, &[("content-type", "text/html")], "<h1>hi</h1>"));
+    stage
+        .dana
+        .cmd(["llm", "list", "--server", &page.url()])
+        .assert()
+        .code(7)
+        .stderr(says("content type \"text/html\""));
 }

@@ -262,3 +262,20 @@ fn k03_a_value_in_the_wrong_place_of_a_document_or_conversation_is_not_repeated(
     assert_eq!(output.status.code(), Some(2));
     canary.sweep(&[], &[("the error about a conversation", &seen(&output))]);
 }
+
+#[test]
+fn a_token_that_could_not_be_shown_does_not_stay_valid() {
+    let mcpd = fakes::Mcpd::start();
+    mcpd.create_user("dana");
+    let boss = Client::of(&mcpd.url(), mcpd.admin_token());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = boss.raw(["token", "create", "--user", "dana"]);
+    let output =
+        command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("was revoked again"), "{output:?}");
+    let tokens = boss.cmd(["token", "list", "-o", "csv"]).output().unwrap().stdout;
+    let tokens = String::from_utf8(tokens).unwrap();
+    assert!(tokens.lines().any(|line| line.contains("dana,revoked")), "{tokens}");
+}

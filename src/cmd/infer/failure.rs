@@ -2,7 +2,7 @@
 
 use crate::{
     exit::Exit,
-    failover::{CallFailure, Delivered, Fault, GaveUp, NoStandIn, PrimaryState, Why},
+    failover::{CallFailure, Delivered, Denial, Fault, GaveUp, NoStandIn, PrimaryState, Why},
     gateway::Probed,
 };
 use mcp_api::LlmKey;
@@ -184,6 +184,9 @@ impl InferFailure {
                     vec!["no failover: --route central forbids one".into()]
                 }
                 Why::NoStandIn(none) => vec![format!("no failover: {none}")],
+                Why::Denied(denial @ Denial::FailoverForbidden) => {
+                    vec![format!("failover refused: {denial}"), "no local provider was contacted".into()]
+                }
                 Why::Denied(denial) => vec![
                     format!("failover refused: {denial}"),
                     "no local provider was contacted".into(),
