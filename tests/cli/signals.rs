@@ -156,10 +156,11 @@ fn g02_tables_and_documents_end_quietly_too() {
     let stage = Stage::new();
     for args in [&["llm", "list"][..], &["infer", "chat-prod", PROMPT, "-o", "json"], &["help", "exit-codes"]]
     {
+        // The reader is gone before the program starts, so that it cannot be quicker than the reader's leaving.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
         let mut command = stage.dana.raw(args);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        drop(child.stdout.take());
+        let child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr.len()), (Some(141), 0), "{args:?}: {output:?}");
     }
