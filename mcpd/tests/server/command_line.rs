@@ -79,9 +79,9 @@ fn d02_a_damaged_database_is_not_served() {
     let mut mcpd = Mcpd::start();
     mcpd.stop();
     let file = mcpd.data_dir().join("mcpd.db");
-    let mut bytes = std::fs::read(&file).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
     bytes[..16].fill(b'x');
-    std::fs::write(&file, bytes).unwrap();
+    fs::write(&file, bytes).unwrap();
     assert!(!run(&mcpd.data_dir(), &["serve", "--listen", "127.0.0.1:0"]).status.success());
     assert!(!run(&mcpd.data_dir(), &["check"]).status.success());
 }
