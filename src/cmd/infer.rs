@@ -46,7 +46,11 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     let gateway = Gateway::new(&server, token, args.connect_timeout, args.head_limit())?;
     run.detail(format_args!("{server}, request id {}", gateway.request_id()));
     let origin = server.origin();
-    let into = if format == Format::Json { Into::Document(DocumentSink::default()) } else { Into::Text };
+    let into = if format == Format::Json {
+        Destination::Document(DocumentSink::default())
+    } else {
+        Destination::Text
+    };
     let mut ask = Ask {
         run,
         args,
@@ -77,11 +81,11 @@ struct Ask<'r, 'io> {
     /// This server has sent `Mcpd-Decision` in this run: it must do so again, remembered or not.
     decision_seen: bool,
     records: Vec<Record>,
-    into: Into,
+    into: Destination,
 }
 
 /// Where the answer goes.
-enum Into {
+enum Destination {
     /// To stdout, while it arrives.
     Text,
     /// Into a document.
@@ -226,7 +230,7 @@ impl Ask<'_, '_> {
         if let Some(warning) = report::warning(answer, &reason, self.args.max_tokens) {
             self.run.warn(warning);
         }
-        if let Into::Document(sink) = &self.into {
+        if let Destination::Document(sink) = &self.into {
             let document =
                 report::document(&self.llm, served, sink, &self.records, self.gateway.request_id());
             self.run.print(&render::document_text(&document, Format::Json))?;
@@ -240,8 +244,8 @@ impl Ask<'_, '_> {
     /// The failure with everything that a document about it needs.
     fn failed(self, failure: InferFailure) -> InferFailure {
         let partial = match self.into {
-            Into::Document(sink) if !sink.content.is_empty() => Some(sink.content),
-            Into::Document(_) | Into::Text => None,
+            Destination::Document(sink) if !sink.content.is_empty() => Some(sink.content),
+            Destination::Document(_) | Destination::Text => None,
         };
         failure.of(self.llm, self.gateway.request_id(), self.records, partial)
     }
@@ -249,7 +253,7 @@ impl Ask<'_, '_> {
 
 /// Lends the sink that the format wants for one call.
 fn into_sink<T, E>(
-    into: &mut Into,
+    into: &mut Destination,
     run: &mut Run<'_>,
     args: &InferArgs,
     call: impl FnOnce(&mut dyn Sink) -> Result<T, E>,
@@ -260,8 +264,8 @@ fn into_sink<T, E>(
         Reasoning::Hide => false,
     };
     match into {
-        Into::Document(sink) => call(sink),
-        Into::Text => {
+        Destination::Document(sink) => call(sink),
+        Destination::Text => {
             let mut sink = TextSink::new(run.io.out, run.io.err, run.io.out_is_terminal, reasoning);
             let result = call(&mut sink);
             if result.is_err() {
