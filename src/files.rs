@@ -1,5 +1,9 @@
 //! Reads and writes the few files this program trusts, and refuses those that somebody else could have changed.
 
+mod folder;
+
+pub use folder::{PrivateFolder, private_folder};
+
 use rustix::fs::{Mode, OFlags};
 use std::{
     fs::{self, DirBuilder, File, Metadata},
@@ -44,8 +48,19 @@ pub enum FileError {
     /// Somebody else may read it.
     #[error("others may read {path}: chmod 600 {path}", path = .0.display())]
     Readable(PathBuf),
+    /// A folder that is for us alone, and others may look into it.
+    #[error("others may enter the folder {path}: chmod 700 {path}", path = .0.display())]
+    Open(PathBuf),
+    /// Something else, or a symbolic link, where we keep a file or a folder.
+    #[error("{path} is not a {wanted}, or is a link: look what it is, and remove it", path = path.display())]
+    InTheWay {
+        /// What is there.
+        path: PathBuf,
+        /// What belongs there.
+        wanted: &'static str,
+    },
     /// Somebody else owns it.
-    #[error("{path} belongs to another user (uid {owner}): chown it to yourself, or use a file of your own", path = path.display())]
+    #[error("{path} belongs to another user (uid {owner}): chown it to yourself, or use one of your own", path = path.display())]
     Foreign {
         /// The file or folder.
         path: PathBuf,
@@ -88,11 +103,16 @@ const LINKS_MAX: usize = 40;
 fn safe_folders(path: &Path) -> Result<(), FileError> {
     for folder in path.ancestors().skip(1) {
         let meta = fs::metadata(folder).map_err(|error| FileError::Read { path: folder.into(), error })?;
-        own(folder, &meta)?;
-        // In a sticky folder such as /tmp others cannot replace what is ours.
-        if meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
-            return Err(FileError::Writable { path: folder.into(), chmod: "go-w" });
-        }
+        safe_folder(folder, &meta)?;
+    }
+    Ok(())
+}
+
+fn safe_folder(folder: &Path, meta: &Metadata) -> Result<(), FileError> {
+    own(folder, meta)?;
+    // In a sticky folder such as /tmp others cannot replace what is ours.
+    if meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
+        return Err(FileError::Writable { path: folder.into(), chmod: "go-w" });
     }
     Ok(())
 }
