@@ -1,5 +1,7 @@
 //! One entry of the provider file.
 
+mod managed;
+
 use crate::{
     http,
     registry::Named,
@@ -20,7 +22,7 @@ pub struct Provider {
     pub name: String,
     /// The LLMs it stands in for.
     pub failover_for: Vec<LlmName>,
-    /// Its own name for the model, or the model's file.
+    /// Its own name for the model; for a managed engine also the absolute path of a file or folder.
     pub model: String,
     /// What it is and how it is reached.
     pub kind: Kind,
@@ -192,9 +194,7 @@ pub(super) fn check(
     if let Err(error) = check_name(&raw.name) {
         check.wrong("name", error.to_string());
     }
-    if raw.model.trim().is_empty() {
-        check.wrong("model", "a model must not be empty");
-    }
+    let model = check.model(&raw);
     for (key, given, kinds) in keys_of_types(&raw) {
         if given && !kinds.contains(&raw.kind.as_str()) && KINDS.contains(&raw.kind.as_str()) {
             let place = check.key(key);
@@ -203,10 +203,11 @@ pub(super) fn check(
         }
     }
     let failover_for = check.failover_for(raw.failover_for.as_ref());
-    let (name, model, line) = (raw.name.clone(), raw.model.clone(), places.value(path).line);
-    let kind = check.kind(raw);
-    match kind {
-        Some(kind) if check.problems.is_empty() => Ok(Provider { name, failover_for, model, kind, line }),
+    let (name, line) = (raw.name.clone(), places.value(path).line);
+    match (check.kind(raw), model) {
+        (Some(kind), Some(model)) if check.problems.is_empty() => {
+            Ok(Provider { name, failover_for, model, kind, line })
+        }
         _ => Err(check.problems),
     }
 }
@@ -221,8 +222,24 @@ impl Check<'_> {
     }
 
     fn wrong(&mut self, key: &str, message: impl Into<String>) {
+        self.wrong_with_label(key, message, "");
+    }
+
+    fn wrong_with_label(&mut self, key: &str, message: impl Into<String>, label: &str) {
         let problem = Problem::new(self.value(key), message);
-        self.problems.push(problem);
+        self.problems.push(problem.with_label(label));
+    }
+
+    fn model(&mut self, raw: &Raw) -> Option<String> {
+        if raw.model.trim().is_empty() {
+            self.wrong("model", "a model must not be empty");
+            return None;
+        }
+        match raw.kind.as_str() {
+            "vllm-managed" => self.vllm_model(&raw.model),
+            "llamacpp-managed" => self.gguf(&raw.model),
+            _ => Some(raw.model.clone()),
+        }
     }
 
     fn failover_for(&mut self, given: Option<&OneOrMany>) -> Vec<LlmName> {
@@ -251,13 +268,15 @@ impl Check<'_> {
                     self.wrong("gpuMemoryUtilization", "a share of memory is above 0 and at most 1");
                 }
                 let (venv, max_model_len) = (self.path("venvPath", raw.venv_path.clone()), raw.max_model_len);
-                let managed = self.managed(raw);
+                self.tokens("maxModelLen", max_model_len);
+                let managed = self.managed(raw, managed::VLLM_FLAGS);
                 Some(Kind::VllmManaged(Vllm { managed, venv, gpu_memory_utilization, max_model_len }))
             }
             "llamacpp-managed" => {
                 let (binary, context_size) =
                     (self.path("binaryPath", raw.binary_path.clone()), raw.context_size);
-                let managed = self.managed(raw);
+                self.tokens("contextSize", context_size);
+                let managed = self.managed(raw, managed::LLAMACPP_FLAGS);
                 Some(Kind::LlamacppManaged(Llamacpp { managed, binary, context_size }))
             }
             other => {
@@ -269,6 +288,12 @@ impl Check<'_> {
                 self.problems.push(problem.with_label(label));
                 None
             }
+        }
+    }
+
+    fn tokens(&mut self, key: &str, tokens: Option<u32>) {
+        if tokens == Some(0) {
+            self.wrong(key, "a context window has at least 1 token");
         }
     }
 
@@ -323,36 +348,22 @@ impl Check<'_> {
         None
     }
 
-    fn managed(&mut self, raw: Raw) -> Managed {
-        let idle_timeout_minutes = raw.idle_timeout_minutes.unwrap_or(15.0);
-        if !(idle_timeout_minutes.is_finite() && idle_timeout_minutes >= 0.0) {
-            self.wrong("idleTimeoutMinutes", "minutes are 0 (never) or more");
-        }
-        let env = raw.env.unwrap_or_default();
-        if env.keys().any(|name| !is_variable(name)) {
-            self.wrong("env", "a name of a variable has letters, digits and _ only");
-        }
-        Managed {
-            idle_timeout_minutes,
-            start_timeout_seconds: raw.start_timeout_seconds.unwrap_or(600),
-            port: raw.port,
-            env,
-            extra_args: raw.extra_args.unwrap_or_default(),
-        }
-    }
-
     /// Absolute, with `~` for the home folder: the file must mean the same from every folder.
     fn path(&mut self, key: &str, path: Option<PathBuf>) -> Option<PathBuf> {
-        let path = path?;
+        let full = self.full_path(&path?);
+        if full.is_none() {
+            self.wrong(key, "give an absolute path, or one that starts with ~/");
+        }
+        full
+    }
+
+    fn full_path(&self, path: &Path) -> Option<PathBuf> {
         let full = match (path.strip_prefix("~"), self.home) {
             (Ok(rest), Some(home)) => home.join(rest),
-            _ => path,
+            _ => path.to_owned(),
         };
-        if full.is_absolute() {
-            return Some(full);
-        }
-        self.wrong(key, "give an absolute path, or one that starts with ~/");
-        None
+        let plain = !full.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control);
+        (full.is_absolute() && plain).then_some(full)
     }
 }
 

@@ -52,6 +52,8 @@ fn the_example_of_the_documentation_is_understood() {
     let Kind::VllmManaged(vllm) = &registry.provider("local-qwen").unwrap().kind else { panic!() };
     assert_eq!(vllm.venv.as_deref(), Some(Path::new("/home/dana/vllm")));
     assert_eq!((vllm.managed.idle_timeout_minutes, vllm.managed.port), (0.5, Some(0)));
+    assert_eq!(registry.provider("local-qwen").unwrap().model, "Qwen/Qwen3-8B");
+    assert_eq!(registry.provider("laptop").unwrap().model, "/home/dana/models/qwen3-4b.gguf");
 }
 
 #[test]
@@ -120,4 +122,200 @@ fn unregistering_a_provider_of_a_file_removes_its_failovers() {
     let (mut registry, _) = parse(GOOD, Some(home())).unwrap();
     registry.unregister("laptop").unwrap();
     assert_eq!(registry.failovers().map(|(llm, _)| llm.as_str()).collect::<Vec<_>>(), ["qwen3-8b"]);
+}
+
+fn managed(kind: &str, model: &str, lines: &str) -> String {
+    format!("providers:\n  - name: a\n    type: {kind}\n    model: {model}\n{lines}")
+}
+
+fn vllm(lines: &str) -> String {
+    managed("vllm-managed", "Qwen/Qwen3-8B", lines)
+}
+
+fn llamacpp(lines: &str) -> String {
+    managed("llamacpp-managed", "/m.gguf", lines)
+}
+
+fn model_of(text: &str, home: Option<&Path>) -> Option<String> {
+    parse(text, home).ok().map(|(registry, _)| registry.provider("a").unwrap().model.clone())
+}
+
+#[test]
+fn a_model_of_vllm_is_an_id_or_a_folder() {
+    let model = |model| model_of(&managed("vllm-managed", model, ""), Some(home()));
+    for id in ["Qwen/Qwen3-8B", "gpt2", "org_1/Name.v1-GGUF", "unsloth/Qwen3-0.6B-GGUF:Q4_K_M", "a/b:c.d"] {
+        assert_eq!(model(id).as_deref(), Some(id));
+    }
+    assert_eq!(model("~/m").as_deref(), Some("/home/dana/m"));
+    assert_eq!(model("/srv/m with spaces").as_deref(), Some("/srv/m with spaces"));
+    for wrong in [
+        "./m",
+        "../m",
+        ".",
+        "..",
+        "m/",
+        "a//b",
+        "a/b/c",
+        "a/..",
+        "a..b/c",
+        "-m/x",
+        "--host",
+        "a/-b",
+        ".a/b",
+        "~dana/m",
+        "a b",
+        "'a/b:'",
+        "a:b:c",
+        "a:b/c",
+        "s3://x/y",
+        "ä/b",
+        "\"/a\\nb\"",
+        "\"a\\0b\"",
+        "$HOME/m",
+        "'`id`'",
+    ] {
+        let text = managed("vllm-managed", wrong, "");
+        let (line, column, message) = problem(&text);
+        assert_eq!((line, column), (4, 12), "{wrong}: {message}");
+        assert!(message.contains("~/"), "{wrong}: {message}");
+    }
+    assert_eq!(model_of(&managed("vllm-managed", "~/m", ""), None), None);
+}
+
+#[test]
+fn a_model_of_llamacpp_is_a_file_with_its_whole_path() {
+    for wrong in ["Qwen/Qwen3-8B", "m.gguf", "./m.gguf", "-m", "~dana/m.gguf", "\"/m\\0.gguf\""] {
+        let (line, column, message) = problem(&managed("llamacpp-managed", wrong, ""));
+        assert_eq!((line, column), (4, 12), "{wrong}");
+        assert!(message.contains("absolute path"), "{message}");
+    }
+    assert_eq!(model_of(&llamacpp(""), None).as_deref(), Some("/m.gguf"));
+}
+
+#[test]
+fn a_model_of_an_endpoint_is_whatever_the_endpoint_calls_it() {
+    for model in ["qwen3:8b", "./x", "~/x", "a/b/c"] {
+        let text = managed("openai", model, "    url: http://127.0.0.1:1/v1\n");
+        assert_eq!(model_of(&text, Some(home())).as_deref(), Some(model));
+    }
+}
+
+#[test]
+fn wrong_numbers_of_managed_entries_point_at_themselves() {
+    for (lines, column) in [
+        ("    idleTimeoutMinutes: -0.1\n", 25),
+        ("    idleTimeoutMinutes: 525601\n", 25),
+        ("    idleTimeoutMinutes: .nan\n", 25),
+        ("    idleTimeoutMinutes: .inf\n", 25),
+        ("    startTimeoutSeconds: 0\n", 26),
+        ("    startTimeoutSeconds: 86401\n", 26),
+        ("    maxModelLen: 0\n", 18),
+    ] {
+        let (line, found, message) = problem(&vllm(lines));
+        assert_eq!((line, found), (5, column), "{lines}: {message}");
+    }
+    assert_eq!(problem(&llamacpp("    contextSize: 0\n")).1, 18);
+    for lines in [
+        "    idleTimeoutMinutes: 525600\n",
+        "    idleTimeoutMinutes: 0\n",
+        "    startTimeoutSeconds: 86400\n",
+    ] {
+        parse(&vllm(lines), None).expect(lines);
+    }
+}
+
+#[test]
+fn an_argument_that_the_engine_would_misread_points_at_itself() {
+    for (arguments, column, part) in [
+        (r#"[""]"#, 17, "must not be empty"),
+        (r#"["--x", ""]"#, 24, "must not be empty"),
+        (r#"["--x", "x\ny"]"#, 24, "one line"),
+        (r#"["--x", "x\0y"]"#, 24, "one line"),
+        (r#"["8192"]"#, 17, "the first argument is a flag"),
+        (r#"["--x", "--max-model-len 4096"]"#, 24, "write it as two entries"),
+        (r#"["--x", "--max-model-len 4096=x"]"#, 24, "write it as two entries"),
+        (r#"["--", "x"]"#, 17, "ends all flags"),
+    ] {
+        let (line, found, message) = problem(&vllm(&format!("    extraArgs: {arguments}\n")));
+        assert_eq!((line, found), (5, column), "{arguments}: {message}");
+        assert!(message.contains(part), "{arguments}: {message}");
+    }
+    for fine in [
+        r#"["--max-model-len", "4096"]"#,
+        r#"["--max-model-len=4096", "-tp", "2", "--model-impl", "auto"]"#,
+        r#"["--hf-overrides={\"a\": \"b c\"}", "--chat-template", "{{ a }} b"]"#,
+    ] {
+        parse(&vllm(&format!("    extraArgs: {fine}\n")), None).expect(fine);
+    }
+    parse(&llamacpp("    extraArgs: [\"-ngl\", \"99\", \"-c=1\"]\n"), None).unwrap();
+}
+
+#[test]
+fn flags_that_mcpctl_sets_are_refused_in_every_spelling() {
+    let refused = |text: String, flag: &str| {
+        let message = problem(&text).2;
+        assert!(message.starts_with(&format!("mcpctl sets `{flag}` itself | ")), "{message}");
+        assert!(!message.contains("canary"), "{message}");
+    };
+    for flag in ["--host", "--port", "--uds", "--served-model-name", "--api-key", "--model"] {
+        for spelling in [
+            format!("[{flag}]"),
+            format!("[{flag}, canary]"),
+            format!("[--x, {flag}=canary]"),
+            format!("[--x, \"{flag} canary\"]"),
+            format!("[{}]", &flag[..flag.len() - 1]),
+        ] {
+            refused(vllm(&format!("    extraArgs: {spelling}\n")), flag);
+        }
+    }
+    refused(vllm("    extraArgs: [--served_model_name=canary]\n"), "--served-model-name");
+    for flag in ["--host", "--port", "--alias", "-a", "--api-key", "--api-key-file", "--model", "-m"] {
+        refused(llamacpp(&format!("    extraArgs: [{flag}, canary]\n")), flag);
+        refused(llamacpp(&format!("    extraArgs: [{flag}=canary]\n")), flag);
+    }
+}
+
+#[test]
+fn e09_a_variable_that_changes_which_code_runs_is_refused_at_its_name() {
+    for name in ["LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT"] {
+        let (line, column, message) = problem(&vllm(&format!("    env: {{ A: b, {name}: /evil.so }}\n")));
+        assert_eq!((line, column), (5, 18));
+        assert!(message.contains(&format!("`{name}` changes which code")), "{message}");
+        problem(&llamacpp(&format!("    env:\n      {name}: ''\n")));
+    }
+    for name in ["VLLM_API_KEY", "LLAMA_API_KEY", "MCPCTL_TOKEN", "MCPCTL_"] {
+        let (line, column, message) = problem(&vllm(&format!("    env:\n      {name}: canary\n")));
+        assert_eq!((line, column), (6, 7), "{message}");
+        assert!(message.contains("mcpctl") && !message.contains("canary"), "{message}");
+    }
+    for env in ["{ A-B: c }", "{ 'A=B': c }", "{ 1: c }", "{ '': c }", "{ A: \"b\\0c\" }"] {
+        let (line, _, message) = problem(&vllm(&format!("    env: {env}\n")));
+        assert_eq!(line, 5, "{env}: {message}");
+    }
+    parse(&vllm("    env: { HF_HUB_OFFLINE: \"1\", LD_LIBRARY_PATH: /cuda, _x: '' }\n"), None).unwrap();
+}
+
+#[test]
+fn e09_shell_metacharacters_stay_characters() {
+    let lines = "    env: { A: \"$(touch /x); `id`\" }\n    extraArgs: [\"--chat-template\", \"$(id) | sh; rm -rf ~ && *\"]\n";
+    let (registry, _) = parse(&vllm(lines), Some(home())).unwrap();
+    let Kind::VllmManaged(vllm) = &registry.provider("a").unwrap().kind else { panic!() };
+    assert_eq!(vllm.managed.extra_args[1], "$(id) | sh; rm -rf ~ && *");
+    assert_eq!(vllm.managed.env["A"], "$(touch /x); `id`");
+    let text = managed("llamacpp-managed", "'/m/$(id); x.gguf'", "");
+    assert_eq!(model_of(&text, None).as_deref(), Some("/m/$(id); x.gguf"));
+}
+
+#[test]
+fn e09_a_program_or_folder_that_depends_on_where_one_stands_is_refused() {
+    for path in ["vllm", "./vllm", "../vllm", "bin/llama-server", "~dana/x", "$HOME/x", "\"/x\\0y\"", "''"] {
+        for (text, column) in [
+            (vllm(&format!("    venvPath: {path}\n")), 15),
+            (llamacpp(&format!("    binaryPath: {path}\n")), 17),
+        ] {
+            let (line, found, message) = problem(&text);
+            assert_eq!((line, found), (5, column), "{path}: {message}");
+            assert!(message.contains("absolute path"), "{message}");
+        }
+    }
 }
