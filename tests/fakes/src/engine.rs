@@ -234,7 +234,7 @@ fn is_chat(request: &Request) -> bool {
 
 impl EngineBuilder {
     /// What is done to answer one request. Nothing here touches the connection.
-    fn script(&self, request: &Request) -> Script {
+    pub(crate) fn script(&self, request: &Request) -> Script {
         if let Fault::Loading = self.fault {
             return vec![json_answer(503, &wire::error("Loading model", 503))];
         }
@@ -253,7 +253,16 @@ impl EngineBuilder {
         }
     }
 
-    fn admits(&self, request: &Request) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
+        !matches!(self.fault, Fault::Loading)
+    }
+
+    /// Whether it has the model of a request; one that names none is content with any.
+    pub(crate) fn serves(&self, model: &Value) -> bool {
+        model.is_null() || *model == self.model.as_str()
+    }
+
+    pub(crate) fn admits(&self, request: &Request) -> bool {
         self.key.as_ref().is_none_or(|key| request.header("authorization") == Some(&format!("Bearer {key}")))
     }
 

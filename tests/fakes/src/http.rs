@@ -4,8 +4,11 @@
 
 use serde::de::DeserializeOwned;
 use std::{
+    fmt::Debug,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
@@ -117,9 +120,13 @@ pub struct Exchange {
     pub status: u16,
     /// See [`Headers`].
     pub headers: Headers,
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Stream>>,
     framing: Framing,
 }
+
+/// What an answer is read from.
+trait Stream: Read + Send + Debug {}
+impl<T: Read + Send + Debug> Stream for T {}
 
 impl Exchange {
     /// Sends one request on a connection of its own and reads the head of the answer.
@@ -128,6 +135,18 @@ impl Exchange {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(request)?;
+        Self::read_head(Box::new(stream), request)
+    }
+
+    /// The same over a Unix socket.
+    pub fn open_unix(socket: &Path, request: &[u8]) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(request)?;
+        Self::read_head(Box::new(stream), request)
+    }
+
+    fn read_head(stream: Box<dyn Stream>, request: &[u8]) -> io::Result<Self> {
         let mut reader = BufReader::new(stream);
         let head = loop {
             let head = Head::read(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;

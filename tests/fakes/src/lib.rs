@@ -8,6 +8,7 @@
 //! | double | what it stands for |
 //! |---|---|
 //! | [`Engine`] | an OpenAI-compatible model server: an upstream of mcpd or a local provider |
+//! | [`FakeEngine`] | a program that plays `vllm` or `llama-server`, for whoever starts and stops engines |
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
 //! | [`Refusing`], [`Blackhole`] | an address where nobody listens, and one where nobody answers |
 //!
@@ -27,10 +28,12 @@ mod address;
 mod canary;
 mod engine;
 mod evild;
+pub mod fake_engine;
 mod gate;
 pub mod http;
 mod llama;
 mod mcpd;
+mod program;
 mod server;
 mod tls;
 mod wait;
@@ -40,6 +43,7 @@ pub use address::{Blackhole, Refusing};
 pub use canary::{Canary, process_args_and_env};
 pub use engine::{Engine, EngineBuilder, Fault};
 pub use evild::{Evild, Script, Step};
+pub use fake_engine::{FakeEngine, Hang, Worker, alive};
 pub use gate::Gate;
 pub use http::{Exchange, Request, Response};
 pub use llama::LlamaServer;

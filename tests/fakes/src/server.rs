@@ -11,6 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     io::{self, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -303,23 +304,22 @@ impl Connection {
 
     fn poll(&mut self, time: Option<Duration>, gate: Option<&Gate>) -> io::Result<()> {
         let recorder = self.wire.get_mut();
-        let timeout = time.map(|t| t.try_into().expect("a time that fits"));
-        let gone = {
-            let mut fds = vec![PollFd::new(recorder.wire.socket(), PollFlags::RDHUP)];
-            fds.extend(gate.map(|gate| PollFd::new(gate.signal(), PollFlags::IN)));
-            loop {
-                match poll(&mut fds, timeout.as_ref()) {
-                    Ok(_) => break !fds[0].revents().is_empty(),
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => panic!("poll: {error}"),
-                }
-            }
-        };
-        if gone {
-            recorder.note_gone();
-            return Err(ErrorKind::ConnectionAborted.into());
+        wait_beside(recorder.wire.socket(), time, gate).inspect_err(|_| recorder.note_gone())
+    }
+}
+
+/// Waits for a time, a gate or for ever, without reading or writing. An error if the peer closes meanwhile.
+pub(crate) fn wait_beside(socket: impl AsFd, time: Option<Duration>, gate: Option<&Gate>) -> io::Result<()> {
+    let timeout = time.map(|t| t.try_into().expect("a time that fits"));
+    let mut fds = vec![PollFd::new(&socket, PollFlags::RDHUP)];
+    fds.extend(gate.map(|gate| PollFd::new(gate.signal(), PollFlags::IN)));
+    loop {
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) if fds[0].revents().is_empty() => return Ok(()),
+            Ok(_) => return Err(ErrorKind::ConnectionAborted.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("poll: {error}"),
         }
-        Ok(())
     }
 }
 

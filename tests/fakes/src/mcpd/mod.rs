@@ -11,20 +11,20 @@
 //! ```
 
 mod admin;
-mod binary;
 
 pub use admin::Grant;
 
-use crate::{Exchange, Refusing, Response, http::request_bytes};
+use crate::{Exchange, Refusing, Response, http::request_bytes, program};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    env,
     fs::DirBuilder,
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, OnceLock, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -95,7 +95,7 @@ impl McpdBuilder {
 
     fn command(&self, subcommand: &str, dir: &Path) -> Command {
         let database = self.database.clone();
-        let mut command = Command::new(binary::path());
+        let mut command = Command::new(path_of_program());
         command
             .arg(subcommand)
             .arg("--database")
@@ -103,9 +103,9 @@ impl McpdBuilder {
             .arg("--data-dir")
             .arg(dir.join("data"))
             .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(env::var_os("PATH").map(|path| ("PATH", path)))
             // Only there when coverage is measured.
-            .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
+            .envs(env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
             .env("HOME", dir)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(dir)
@@ -340,4 +340,10 @@ impl Logs {
         });
         self.readers.lock().unwrap().push(reader);
     }
+}
+
+/// `$MCPD_BIN`; else the one beside the test.
+fn path_of_program() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| env::var_os("MCPD_BIN").map_or_else(|| program::find("mcpd", "mcpd"), PathBuf::from))
 }

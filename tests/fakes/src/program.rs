@@ -1,19 +1,14 @@
-//! Where the server's program is: named, beside the test, or built now.
+//! Where a program of this project is: beside the test, or built now.
 
 use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
-/// `$MCPD_BIN`; else the one in the build folder of the running test; else that one after `cargo build`.
-pub(super) fn path() -> &'static Path {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| match env::var_os("MCPD_BIN") {
-        Some(named) => named.into(),
-        None => BuildFolder::of_this_test().mcpd(),
-    })
+/// The program in the build folder of the running test; if it is not there yet, after `cargo build`.
+pub(crate) fn find(package: &str, name: &str) -> PathBuf {
+    BuildFolder::of_this_test().program(package, name)
 }
 
 /// `<target>/<profile>`, where cargo puts programs.
@@ -32,33 +27,24 @@ impl BuildFolder {
         Self { target: dir.parent().expect("a profile is inside").to_path_buf(), profile: name(dir) }
     }
 
-    fn mcpd(&self) -> PathBuf {
-        let program = self.target.join(&self.profile).join("mcpd");
+    fn program(&self, package: &str, name: &str) -> PathBuf {
+        let program = self.target.join(&self.profile).join(name);
         if !program.is_file() {
-            self.build();
+            self.build(package, name);
         }
-        assert!(program.is_file(), "no mcpd at {}", program.display());
+        assert!(program.is_file(), "no {name} at {}", program.display());
         program
     }
 
-    fn build(&self) {
+    fn build(&self, package: &str, name: &str) {
         let profile = if self.profile == "debug" { "dev" } else { &self.profile };
         let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "mcpd",
-                "--bin",
-                "mcpd",
-                "--profile",
-                profile,
-                "--target-dir",
-            ])
+            .args(["build", "--quiet", "--package", package, "--bin", name, "--profile", profile])
+            .arg("--target-dir")
             .arg(&self.target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .expect("cargo can be run");
-        assert!(status.success(), "cargo build --package mcpd: {status}");
+        assert!(status.success(), "cargo build --package {package}: {status}");
     }
 }

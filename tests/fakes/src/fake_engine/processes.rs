@@ -1,0 +1,35 @@
+//! Which processes live, and the end of those that are ours.
+
+use crate::wait_until;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::{fs, path::Path, time::Duration};
+
+/// Whether a process lives. One that has ended and was not yet waited for does not.
+pub fn alive(pid: u32) -> bool {
+    // The name stands in brackets and may hold anything, brackets too.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Kills every process that runs this program, until there is none. Nobody else has a copy at this path.
+pub(super) fn kill_all(program: &Path) {
+    wait_until(Duration::from_secs(10), "the end of all processes of an engine", || {
+        let killed = numbers_in_proc().filter(|pid| kill_if_runs(*pid, program)).count();
+        killed == 0
+    });
+}
+
+fn numbers_in_proc() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").expect("there is a /proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn kill_if_runs(pid: i32, program: &Path) -> bool {
+    // Held before looking: the number may belong to somebody else a moment later.
+    let held = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let runs = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let runs = runs.to_string_lossy();
+    let ours = runs.trim_end_matches(" (deleted)") == program.to_string_lossy();
+    ours && held.is_some_and(|held| pidfd_send_signal(held, Signal::KILL).is_ok())
+}
