@@ -19,10 +19,13 @@ pub(super) fn say_all(lines: &[String]) {
 }
 
 /// The lines of a start up to the point where the model is loaded.
-pub(super) fn stages(part: Part, model: &str) -> Vec<String> {
+pub(super) fn stages(part: Part, model: &str, key: Option<&str>) -> Vec<String> {
+    let key = key.map(|key| format!(", 'api_key': ['{key}']")).unwrap_or_default();
+    let arguments = format!("non-default args: {{'model_tag': '{model}'{key}}}");
     match part {
         Part::Vllm => vec![
             api_server("[utils.py:1] version 0.32.0"),
+            api_server(&format!("[utils.py:1] {arguments}")),
             api_server("[model.py:1] Resolved architecture: LlamaForCausalLM"),
             core("[core.py:1] Initializing a V1 LLM engine (v0.32.0) with config: "),
             core(&format!("[cpu_model_runner.py:1] Starting to load model {model}...")),
@@ -33,6 +36,7 @@ pub(super) fn stages(part: Part, model: &str) -> Vec<String> {
         ],
         Part::Llama => vec![
             "0.00.001.511 I srv  llama_server: initializing ...".to_owned(),
+            format!("0.00.001.600 I srv  llama_server: {arguments}"),
             "0.00.010.998 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)".to_owned(),
             format!("0.00.013.672 I srv    load_model: loading model '{model}'"),
             "0.00.028.454 I cmn          init: llama threadpool init, n_threads = 2".to_owned(),

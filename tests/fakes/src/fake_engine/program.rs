@@ -2,9 +2,10 @@
 
 use super::{
     command_line::{Address, CommandLine, Part},
+    listener::Listener,
     log,
     notes::Notes,
-    serve::{Listener, listen},
+    serve::listen,
     settings::{After, Hang, Settings},
     worker,
 };
@@ -29,7 +30,7 @@ use std::{
 /// Nobody stops the program of a test that failed.
 const SAFETY_NET: Duration = Duration::from_mins(3);
 /// How often it looks for a file that is the test's signal.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// How many looks there are between two lines of chatter.
 const CHATTER: usize = 20;
 
@@ -110,12 +111,8 @@ impl Playing {
                 exit(code)
             });
         }
-        if self.settings.print_key {
-            let key = self.key.as_deref().unwrap_or_default();
-            self.say_while_loading(&log::plain(
-                self.told.part,
-                &format!("non-default args: {{'api_key': ['{key}']}}"),
-            ));
+        if self.settings.end_with_worker {
+            self.watch_workers();
         }
         // One listens at once and says that it loads; the other is not there before it can answer.
         match self.told.part {
@@ -138,7 +135,8 @@ impl Playing {
     }
 
     fn load(&self) {
-        for line in log::stages(self.told.part, &self.told.model) {
+        let key = self.key.as_deref().filter(|_| self.settings.print_key);
+        for line in log::stages(self.told.part, &self.told.model, key) {
             self.say_while_loading(&line);
         }
         let mut looks = 0;
@@ -201,6 +199,17 @@ impl Playing {
         self.end_well();
     }
 
+    fn watch_workers(self: &Arc<Self>) {
+        let playing = Arc::clone(self);
+        let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
+        thread::spawn(move || {
+            while !playing.workers.lock().unwrap().iter_mut().any(ended) {
+                thread::sleep(LOOK);
+            }
+            playing.end_well()
+        });
+    }
+
     /// Ends with all that it started.
     pub(super) fn end_well(&self) -> ! {
         for child in self.workers.lock().unwrap().iter_mut() {
@@ -238,6 +247,7 @@ pub(super) fn die() -> ! {
     }
 }
 
+/// Waits for the test's signal.
 fn wait_for(file: &Path) {
     while !file.exists() {
         thread::sleep(LOOK);

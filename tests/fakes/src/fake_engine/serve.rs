@@ -2,21 +2,19 @@
 //! would say, unless a fault was ordered.
 
 use super::{
-    command_line::{Address, Part},
+    command_line::Part,
+    listener::{Listener, Socket},
     log,
-    program::{Playing, die},
+    program::{LOOK, Playing, die},
     settings::Hang,
 };
 use crate::{Request, Script, Step, http::Head, server::wait_beside, wire};
-use rustix::net::shutdown;
 use serde_json::{Value, json};
 use std::{
+    cell::Cell,
     io::{self, BufReader, ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::{UnixListener, UnixStream},
-    },
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
@@ -24,51 +22,6 @@ use std::{
 
 /// After so many pieces of a stream it is in its middle: the head, the role and some words.
 const MIDDLE: usize = 5;
-
-pub(super) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listener {
-    pub(super) fn bind(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => TcpListener::bind(address).map(Self::Tcp),
-            Address::Unix(path) => UnixListener::bind(path).map(Self::Unix),
-        }
-    }
-
-    pub(super) fn port(&self) -> Option<u16> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
-            Self::Unix(_) => None,
-        }
-    }
-
-    fn accept(&self) -> io::Result<Box<dyn Socket>> {
-        Ok(match self {
-            Self::Tcp(listener) => {
-                let (socket, _) = listener.accept()?;
-                let _peer_is_gone = socket.set_nodelay(true);
-                Box::new(socket)
-            }
-            Self::Unix(listener) => Box::new(listener.accept()?.0),
-        })
-    }
-
-    /// Accepts nobody any more.
-    pub(super) fn refuse(&self) {
-        let listener = match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        };
-        shutdown(listener, rustix::net::Shutdown::Both).expect("a listener can be shut down");
-    }
-}
-
-trait Socket: Read + Write + AsFd + Send {}
-impl Socket for TcpStream {}
-impl Socket for UnixStream {}
 
 /// Serves everybody who comes from now on.
 pub(super) fn listen(listener: Listener, playing: &Arc<Playing>) {
@@ -167,38 +120,58 @@ impl Peer<'_> {
         if playing.settings.hang == Some(Hang::Chat) {
             return self.hang();
         }
-        let dies = playing.settings.die_in_chat == Some(number);
-        let pieces_left = if body["stream"] == true { MIDDLE } else { 0 };
+        let middle = self.middle_of(number, body["stream"] == true);
         self.chatting = true;
-        self.play(&answers.script(request), dies.then_some(pieces_left).as_mut())?;
+        self.play(&answers.script(request), middle.as_ref())?;
         self.chatting = false;
         Ok(())
     }
 
-    /// Does what the script says. With a number of pieces, the program dies when it has sent so many.
-    fn play(&mut self, script: &Script, mut pieces_left: Option<&mut usize>) -> io::Result<()> {
+    /// What is to happen in the middle of the answer to the n-th chat.
+    fn middle_of(&self, number: usize, stream: bool) -> Option<Middle> {
+        let settings = &self.playing.settings;
+        let turn = match &settings.chat_gate {
+            _ if settings.die_in_chat == Some(number) => Turn::Die,
+            Some(gate) => Turn::WaitFor(gate.clone()),
+            None => return None,
+        };
+        Some(Middle { pieces_left: Cell::new(if stream { MIDDLE } else { 0 }), turn })
+    }
+
+    /// Does what the script says.
+    fn play(&mut self, script: &Script, middle: Option<&Middle>) -> io::Result<()> {
         for step in script {
             if self.chatting && self.playing.frozen.load(Ordering::SeqCst) {
                 return self.hang();
             }
             match step {
                 Step::Send(bytes) => {
-                    match pieces_left.as_deref_mut() {
-                        Some(0) => die(),
-                        Some(left) => *left -= 1,
-                        None => {}
+                    if let Some(turn) = middle.and_then(Middle::turn) {
+                        self.take(turn)?;
                     }
                     self.send(bytes)?;
                 }
                 Step::Pause(time) => self.wait(Some(*time))?,
                 Step::Stall => self.hang()?,
                 Step::Repeat(steps) => loop {
-                    self.play(steps, pieces_left.as_deref_mut())?;
+                    self.play(steps, middle)?;
                 },
                 other => unreachable!("an engine without a fault does not {other:?}"),
             }
         }
         Ok(())
+    }
+
+    fn take(&mut self, turn: &Turn) -> io::Result<()> {
+        match turn {
+            Turn::Die => die(),
+            Turn::WaitFor(gate) => {
+                while !gate.exists() {
+                    self.wait(Some(LOOK))?;
+                }
+                Ok(())
+            }
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -237,6 +210,26 @@ impl Peer<'_> {
             let bare = name.split('{').next().unwrap_or_default();
             text + &format!("# HELP {bare} Number of requests.\n# TYPE {bare} gauge\n{name} {value}\n")
         })
+    }
+}
+
+/// The middle of an answer, where it takes another turn.
+struct Middle {
+    pieces_left: Cell<usize>,
+    turn: Turn,
+}
+
+enum Turn {
+    Die,
+    WaitFor(PathBuf),
+}
+
+impl Middle {
+    /// Counts a piece of the answer. None before the middle.
+    fn turn(&self) -> Option<&Turn> {
+        let left = self.pieces_left.get();
+        self.pieces_left.set(left.saturating_sub(1));
+        (left == 0).then_some(&self.turn)
     }
 }
 

@@ -49,17 +49,27 @@ pub(super) struct Settings {
     pub(super) print_key: bool,
     /// Kills itself in the middle of the answer to the n-th chat of a process, counted from 1.
     pub(super) die_in_chat: Option<usize>,
+    /// Begins every streamed answer, and goes on after some words when this file exists.
+    pub(super) chat_gate: Option<PathBuf>,
+    /// Ends with code 0 when a worker has ended.
+    pub(super) end_with_worker: bool,
     /// How many bytes it logs at each chat.
     pub(super) noise: usize,
 }
 
 /// How a start fails.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Fail {
     pub(super) lines: Vec<String>,
     pub(super) code: i32,
     pub(super) after: After,
+}
+
+impl Default for Fail {
+    fn default() -> Self {
+        Self { lines: Vec::new(), code: 1, after: After::Start }
+    }
 }
 
 /// When a start fails.
