@@ -20,6 +20,7 @@ pub mod exit;
 pub mod failover;
 pub mod files;
 pub mod gateway;
+pub mod hardening;
 pub mod http;
 pub mod memory;
 pub mod provider;

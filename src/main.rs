@@ -3,6 +3,7 @@
 use mcpctl::{
     cmd::{self, Io},
     environment::Environment,
+    hardening,
 };
 use std::{
     io::{self, IsTerminal},
@@ -10,6 +11,7 @@ use std::{
 };
 
 fn main() {
+    hardening::no_core_dumps();
     panic::set_hook(Box::new(cmd::at_panic));
     // Stderr is not locked: a bug in another thread must be able to say so.
     let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr());

@@ -15,6 +15,7 @@ pub mod cli;
 mod config;
 mod frame;
 mod framing;
+pub mod hardening;
 mod health;
 mod identity;
 mod ids;

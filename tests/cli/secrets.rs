@@ -3,11 +3,16 @@
 use crate::support::{Client, PROMPT, Stage, provider, says};
 use fakes::{Canary, Evild, Fault, process_args_and_env, wire};
 use predicates::prelude::*;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt,
-    process::{Output, Stdio},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::Path,
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -131,6 +136,52 @@ fn the_key_of_a_provider_goes_to_the_provider_and_the_bearer_does_not() {
     for header in ["cookie:", "openai-organization", "x-request-id", "mcpd-"] {
         assert!(!got.contains(header), "{header} went to the provider");
     }
+}
+
+/// `mcpctl` with as much room for a core dump as there is; not as root, whose processes look all the same.
+fn dumpable(room: &Path) -> Command {
+    let copy = room.join("mcpctl");
+    // Not by ourselves: what another test starts meanwhile would hold the copy open for writing.
+    let program = assert_cmd::cargo::cargo_bin!("mcpctl");
+    assert!(Command::new("cp").args([program, &copy]).status().unwrap().success());
+    for path in [room, &copy] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -c "$(ulimit -H -c)" && exec "$@""#, "sh"]).arg(copy);
+    command.env_clear().env("HOME", room).current_dir(room);
+    if geteuid().is_root() {
+        chown(room, Some(65534), Some(65534)).unwrap();
+        command.uid(65534).gid(65534);
+    }
+    command
+}
+
+#[test]
+fn k04_neither_a_core_dump_nor_a_debugger_reads_the_token() {
+    let stage = Stage::new();
+    stage.upstream.set_fault(Fault::HangAfter(0));
+    let room = tempfile::tempdir().unwrap();
+    let mut command = dumpable(room.path());
+    command.env("MCPCTL_SERVER", stage.mcpd.url()).env("MCPCTL_TOKEN", &stage.dana_token);
+    command.args(["infer", "chat-prod", PROMPT]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    stage.upstream.wait_for_request(1, Duration::from_secs(30));
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let of_core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    // The kernel gives root what only root may look into.
+    let owner = fs::metadata(format!("/proc/{}/environ", child.id())).unwrap().uid();
+    kill_process(Pid::from_child(&child), Signal::ABORT).unwrap();
+    let status = child.wait().unwrap();
+    fs::remove_file(room.path().join("mcpctl")).unwrap();
+    assert_eq!(of_core.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    assert_eq!(owner, 0, "whoever runs it can debug it");
+    assert_eq!((status.signal(), status.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
+    let mut canary = Canary::new();
+    canary.watch("the token", &stage.dana_token);
+    canary.watch("the prompt", PROMPT);
+    canary.sweep(&[room.path()], &[]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn give_away(path: &Path) -> bool {
         let nobody = Some(rustix::fs::Uid::from_raw(NOBODY));
         chownat(CWD, path, nobody, None, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     } else {
-        fakes::required("second user");
+        eprintln!("SKIPPED: k07 with a second owner needs root, to give a file to another user");
     }
     root
 }
