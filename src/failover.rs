@@ -2,7 +2,8 @@
 //!
 //! Nothing here does I/O, reads a clock or knows HTTP as more than numbers. Each step consumes the one before, so
 //! that the wrong order does not compile: a stand-in can only be reached through a [`Permit`], a permit only comes
-//! from an allowed [`Verdict`], and a verdict can only be [judged](Verdict::judge) from what the server said.
+//! from an allowed [`Verdict`], and a verdict can only be [judged](Verdict::judge) from what the server said. A permit
+//! ages: only a [`Fresh`] one is worth a prompt.
 
 mod fault;
 #[cfg(test)]
@@ -12,7 +13,11 @@ mod verdict;
 pub use fault::{CallFailure, Delivered, Fault, PrimaryState, RemoteError, Told, Unreachable};
 pub use verdict::{Asked, Denial, Doubt, ProbeReply, Verdict};
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+/// The age at which a permit is worth nothing any more. An engine may take minutes to load, and a right can be revoked
+/// meanwhile.
+pub const PERMIT_LIFETIME: Duration = Duration::from_secs(10);
 
 /// The primary has not been asked yet.
 ///
@@ -34,6 +39,9 @@ pub struct Permit<S> {
     cause: CallFailure,
     stand_in: S,
 }
+
+/// A permit that was young enough a moment ago: send the prompt now.
+pub struct Fresh<S>(Permit<S>);
 
 /// Why nobody could stand in, whatever the server would say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +128,16 @@ impl<S> Probe<S> {
 }
 
 impl<S> Permit<S> {
+    /// Says whether it still holds, at an age counted from the question to the server, the machine's sleep included.
+    /// One that is too old becomes the question again.
+    pub fn fresh(self, age: Duration) -> Result<Fresh<S>, Probe<S>> {
+        if age <= PERMIT_LIFETIME {
+            return Ok(Fresh(self));
+        }
+        let Self { cause, stand_in } = self;
+        Err(Probe { cause, stand_in })
+    }
+
     /// Who stands in.
     #[must_use]
     pub fn stand_in(&self) -> &S {
@@ -130,5 +148,19 @@ impl<S> Permit<S> {
     #[must_use]
     pub fn cause(&self) -> &CallFailure {
         &self.cause
+    }
+}
+
+impl<S> Fresh<S> {
+    /// The permit.
+    #[must_use]
+    pub fn permit(&self) -> &Permit<S> {
+        &self.0
+    }
+
+    /// The permit, for another try that will have to ask for its age again.
+    #[must_use]
+    pub fn into_permit(self) -> Permit<S> {
+        self.0
     }
 }

@@ -73,7 +73,7 @@ impl Gateway {
         head: Duration,
     ) -> Result<Self, GatewayError> {
         let extra_roots = server.ca_file.as_deref().map(|path| files::read(path, CA_FILE_MAX)).transpose()?;
-        let options = Options { connect, head, extra_roots };
+        let options = Options { connect, head, extra_roots, local: None };
         let client = http::client(&server.url, &options)?;
         let request_id = format!("r-{}", nonce()?);
         Ok(Self { client, server: server.url.clone(), bearer, options, request_id })

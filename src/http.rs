@@ -5,8 +5,11 @@
 //! (a probe must have one of its own).
 
 mod body;
+mod local;
 
 pub use body::{Body, TimedOut};
+
+pub use local::{Local, NotOurs};
 
 use crate::failover::{Fault, Unreachable};
 use reqwest::{blocking::Client, redirect};
@@ -22,6 +25,8 @@ pub struct Options {
     pub head: Duration,
     /// More certificate authorities to trust, in PEM.
     pub extra_roots: Option<Vec<u8>>,
+    /// A program of this machine that must be ours.
+    pub local: Option<Local>,
 }
 
 /// Why no client can be made.
@@ -51,6 +56,12 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
     // Through a proxy, plain HTTP would show the bearer to it.
     if is_loopback(origin) || origin.scheme() == "http" {
         builder = builder.no_proxy();
+    }
+    if let Some(local) = &options.local {
+        if let Some(socket) = &local.socket {
+            builder = builder.unix_socket(socket.as_path());
+        }
+        builder = builder.connector_layer(local.clone());
     }
     if let Some(pem) = &options.extra_roots {
         let roots =
@@ -98,9 +109,13 @@ pub fn target(url: &Url) -> String {
 /// What an error before the head of an answer means.
 #[must_use]
 pub fn fault(error: &reqwest::Error, url: &Url, options: &Options) -> Fault {
-    let unreachable = |how| Fault::Unreachable { target: target(url), how };
+    let target = || options.local.as_ref().map_or_else(|| target(url), |local| local.name.clone());
+    let unreachable = |how| Fault::Unreachable { target: target(), how };
+    if let Some(NotOurs(why)) = find(error) {
+        return unreachable(Unreachable::Network(why.clone()));
+    }
     if let Some(rustls::Error::InvalidMessage(_)) = find(error) {
-        return Fault::Tls(format!("{} does not speak TLS; is it http:// instead of https://?", target(url)));
+        return Fault::Tls(format!("{} does not speak TLS; is it http:// instead of https://?", target()));
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         return Fault::Tls(tls.to_string());

@@ -7,14 +7,17 @@
 //! 3. [`gateway`] asks the server for the answer, through [`chat`], which decides whether an answer is complete.
 //! 4. If that fails, [`failover`] decides whether it is worth asking for permission; [`gateway`] asks;
 //!    [`failover`] judges what came back.
-//! 5. Only against the permit that comes of it does [`provider`] lend an endpoint, and [`chat`] asks that one.
+//! 5. Only against the permit that comes of it does [`provider`] lend an endpoint, for which [`engine`] may have to
+//!    start a process, and [`chat`] asks that one.
 //!
 //! [`exit`] turns how it ended into a number. Everything else serves one of these.
 
 pub mod chat;
+pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod credential;
+pub mod engine;
 pub mod environment;
 pub mod exit;
 pub mod failover;

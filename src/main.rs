@@ -12,6 +12,9 @@ use std::{
 
 fn main() {
     hardening::no_core_dumps();
+    if let Some(code) = cmd::hidden(&std::env::args_os().collect::<Vec<_>>()) {
+        std::process::exit(code.into());
+    }
     panic::set_hook(Box::new(cmd::at_panic));
     // Stderr is not locked: a bug in another thread must be able to say so.
     let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr());

@@ -1,16 +1,18 @@
 //! Local providers: they lend an endpoint, to whoever holds a permit, and do no inference themselves.
 
+mod managed;
 mod openai;
 
 use crate::{
     chat::{self, ChatRequest, Complete, Endpoint, Failed, Limits, Sink},
+    engine::{self, EngineError, InUse, Progress},
     environment::Environment,
-    failover::Permit,
+    failover::{Delivered, Fault, Fresh, Permit},
     http::{self, BuildError, Options},
     providers_file::{Kind, Provider},
 };
 use reqwest::blocking::Client;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// An endpoint of a provider, for one call.
@@ -19,16 +21,19 @@ pub struct Lease {
     client: Client,
     options: Options,
     endpoint: Endpoint,
+    /// A managed engine is not stopped before this goes.
+    engine: Option<InUse>,
 }
 
 /// Why a provider lends nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LendError {
-    /// This version cannot start the engine.
-    #[error(
-        "engines of type {0} are not yet startable by this version; run the engine yourself and declare it as type openai"
-    )]
-    NotYetStartable(&'static str),
+    /// Its engine cannot be had.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Its endpoint has no URL.
+    #[error("its endpoint: {0}")]
+    Url(#[from] url::ParseError),
     /// The variable with its key is absent.
     #[error("its key is not there: set {0}")]
     NoKey(String),
@@ -45,26 +50,46 @@ pub enum LendError {
 pub enum Readiness {
     /// It answers.
     Running,
+    /// It is started when it is needed; carries how its engine is now.
+    Startable(&'static str),
     /// It does not; carries why.
     Down(String),
 }
 
+/// How long to wait for a provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the head of an answer.
+    pub head: Duration,
+    /// When the caller's own time is over.
+    pub deadline: Option<Instant>,
+}
+
 /// Borrows the endpoint of the permitted provider. There is no other way to one.
+///
+/// A managed engine is started if none runs, which may take minutes; `tell` hears how far that is.
 pub fn lend(
     permit: &Permit<&Provider>,
     env: &Environment,
-    connect: Duration,
-    head: Duration,
+    patience: Patience,
+    tell: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Lease, LendError> {
     let provider = *permit.stand_in();
+    let Patience { connect, head, deadline } = patience;
     match &provider.kind {
         Kind::OpenAi(spec) => {
-            let options = Options { connect, head, extra_roots: None };
+            let options = Options { connect, head, extra_roots: None, local: None };
             let endpoint = openai::endpoint(spec, &provider.model, env)?;
-            Ok(Lease { client: http::client(&endpoint.url, &options)?, options, endpoint })
+            Ok(Lease { client: http::client(&endpoint.url, &options)?, options, endpoint, engine: None })
         }
         Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => {
-            Err(LendError::NotYetStartable(provider.kind.as_str()))
+            let engine = engine::acquire(provider, env, deadline, tell)?;
+            let (endpoint, local) = managed::endpoint(&engine)?;
+            let options = Options { connect, head, extra_roots: None, local: Some(local) };
+            let client = http::client(&endpoint.url, &options)?;
+            Ok(Lease { client, options, endpoint, engine: Some(engine) })
         }
     }
 }
@@ -74,9 +99,7 @@ pub fn lend(
 pub fn readiness(provider: &Provider, env: &Environment) -> Readiness {
     match &provider.kind {
         Kind::OpenAi(spec) => openai::readiness(spec, &provider.model, env),
-        kind @ (Kind::VllmManaged(_) | Kind::LlamacppManaged(_)) => {
-            Readiness::Down(LendError::NotYetStartable(kind.as_str()).to_string())
-        }
+        Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => managed::readiness(provider, env),
     }
 }
 
@@ -90,14 +113,31 @@ pub fn is_at(provider: &Provider, server: &Url) -> bool {
 }
 
 impl Lease {
-    /// Has the provider answer. It gets fields of the chat API only, its own name for the model, and no header of
-    /// the call that failed.
+    /// Has the provider answer, against a permit that is still young. It gets fields of the chat API only, its own name
+    /// for the model, and no header of the call that failed.
     pub fn complete(
         &self,
+        _permit: &Fresh<&Provider>,
         request: &ChatRequest,
         limits: &Limits,
         sink: &mut dyn Sink,
     ) -> Result<Complete, Failed> {
         chat::complete(&self.client, &self.options, &self.endpoint, limits, &request.for_local(), sink)
+    }
+
+    /// Lets go of an engine that hangs or has died, and has it ended; says whether another try makes sense.
+    ///
+    /// Not where others use it at this moment: then it is busy and not hung.
+    pub fn give_up(self, failed: &Failed, env: &Environment) -> bool {
+        let silent = match &failed.fault {
+            Fault::NoContent(_) | Fault::Unreachable { .. } | Fault::Cut(_) => true,
+            Fault::Status { status, .. } => *status >= 500,
+            Fault::ErrorEvent { code, .. } => code.is_none_or(|code| code >= 500),
+            _ => false,
+        };
+        match self.engine {
+            Some(engine) if silent && failed.delivered == Delivered::Nothing => engine::give_up(engine, env),
+            Some(_) | None => false,
+        }
     }
 }

@@ -14,14 +14,16 @@ pub use failure::InferFailure;
 use super::{
     Run,
     permission::{self, Known},
+    start_progress::StartProgress,
 };
 use crate::{
     chat::{ChatRequest, Complete, Limits, Sink},
+    clock::Moment,
     exit::Exit,
-    failover::{Attempt, CallFailure, Fault, GaveUp, NoStandIn, Permit, Verdict, Why},
+    failover::{Attempt, CallFailure, Fault, Fresh, GaveUp, NoStandIn, Permit, Verdict, Why},
     gateway::Gateway,
     http, memory,
-    provider::{self, LendError},
+    provider::{self, Lease, Patience},
     providers_file::{Kind, Provider},
     render::{self, Format},
 };
@@ -61,6 +63,7 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
         limits: args.limits(),
         records: Vec::new(),
         decision_seen: false,
+        asked_at: Moment::now(),
         into,
     };
     match ask.answer(stand_in) {
@@ -80,6 +83,8 @@ struct Ask<'r, 'io> {
     limits: Limits,
     /// This server has sent `Mcpd-Decision` in this run: it must do so again, remembered or not.
     decision_seen: bool,
+    /// When the server was last asked for permission.
+    asked_at: Moment,
     records: Vec<Record>,
     into: Destination,
 }
@@ -110,7 +115,7 @@ impl Ask<'_, '_> {
         let probe = attempt.failed(failure)?;
         let verdict = self.probe(probe.cause())?;
         let permit = probe.answered(verdict)?;
-        self.ask_stand_in(&permit)
+        self.ask_stand_in(permit)
     }
 
     /// What is left of the caller's own time; an error once it is over, because then nobody is asked any more.
@@ -161,6 +166,7 @@ impl Ask<'_, '_> {
             decision_seen: self.decision_seen,
             time_left: self.time_left()?,
         };
+        self.asked_at = Moment::now();
         let probed = permission::ask(self.run, &self.gateway, &self.origin, &self.llm, known);
         self.records.push(Record::probed(&probed));
         // A question that our own limit cut short was not answered; that is no word about permission.
@@ -168,47 +174,98 @@ impl Ask<'_, '_> {
         Ok(probed.verdict)
     }
 
-    fn ask_stand_in(&mut self, permit: &Permit<&Provider>) -> Result<Served, InferFailure> {
+    fn ask_stand_in(&mut self, mut permit: Permit<&Provider>) -> Result<Served, InferFailure> {
         let provider = *permit.stand_in();
         let started = Instant::now();
-        let left = self.time_left()?.unwrap_or(Duration::MAX);
-        let head_limit = self.args.first_token_timeout.min(left);
-        let lease = provider::lend(permit, &self.run.env, self.args.connect_timeout, head_limit)
-            .map_err(|error| self.cannot_lend(permit, &error, started.elapsed()))?;
-        self.tell_failover(permit);
-        let (request, limits) = (&self.request, &self.limits);
-        let answered =
-            into_sink(&mut self.into, self.run, self.args, |sink| lease.complete(request, limits, sink));
-        let took = started.elapsed();
-        let target = Target::Provider(provider.name.clone());
-        match answered {
-            Ok(complete) => {
-                self.records.push(Record::ok(target, took));
-                let (name, model) = (provider.name.clone(), provider.model.clone());
-                Ok(Served { provider: Some(name), model: Some(model), complete, took })
+        self.tell_permitted(permit.cause());
+        let mut may_restart = true;
+        loop {
+            let lease = self.lend(&permit, started)?;
+            let fresh = self.renewed(permit)?;
+            self.tell_failover(provider);
+            let (request, limits) = (&self.request, &self.limits);
+            let answered = into_sink(&mut self.into, self.run, self.args, |sink| {
+                lease.complete(&fresh, request, limits, sink)
+            });
+            let (took, target) = (started.elapsed(), Target::Provider(provider.name.clone()));
+            let failed = match answered {
+                Ok(complete) => {
+                    self.records.push(Record::ok(target, took));
+                    let (name, model) = (provider.name.clone(), provider.model.clone());
+                    return Ok(Served { provider: Some(name), model: Some(model), complete, took });
+                }
+                Err(failed) => failed,
+            };
+            let restarts = may_restart && lease.give_up(&failed, &self.run.env);
+            let failure = CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id: None };
+            self.records.push(Record::failed(target, &failure, took));
+            if !restarts {
+                let cause = fresh.permit().cause().clone();
+                return Err(InferFailure::stand_in(cause, &provider.name, failure));
             }
-            Err(failed) => {
-                let failure = CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id: None };
-                self.records.push(Record::failed(target, &failure, took));
-                Err(InferFailure::stand_in(permit.cause().clone(), &provider.name, failure))
+            self.run.note(format_args!(
+                "{}: {}; starting it once more",
+                provider.name,
+                failure.told_of("it")
+            ));
+            may_restart = false;
+            permit = fresh.into_permit();
+        }
+    }
+
+    /// The endpoint of the provider; its engine may have to be started first.
+    fn lend(&mut self, permit: &Permit<&Provider>, started: Instant) -> Result<Lease, InferFailure> {
+        let left = self.time_left()?;
+        let patience = Patience {
+            connect: self.args.connect_timeout,
+            head: self.args.first_token_timeout.min(left.unwrap_or(Duration::MAX)),
+            deadline: left.map(|left| Instant::now() + left),
+        };
+        let provider = *permit.stand_in();
+        let env = self.run.env.clone();
+        let mut progress = StartProgress::new(self.run, &provider.name);
+        let lent = provider::lend(permit, &env, patience, &mut |stage| progress.tell(stage));
+        progress.end();
+        lent.map_err(|error| {
+            if let Err(over) = self.time_left() {
+                return over;
+            }
+            self.records.push(Record::not_lent(Target::Provider(provider.name.clone()), started.elapsed()));
+            InferFailure::not_lent(permit.cause().clone(), &provider.name, &error)
+        })
+    }
+
+    /// The permit, asked for again if it has aged while an engine was starting.
+    fn renewed<'a>(&mut self, mut permit: Permit<&'a Provider>) -> Result<Fresh<&'a Provider>, InferFailure> {
+        loop {
+            match permit.fresh(self.asked_at.elapsed()) {
+                Ok(fresh) => return Ok(fresh),
+                Err(probe) => {
+                    let verdict = self.probe(probe.cause())?;
+                    permit = probe.answered(verdict)?;
+                    let again = self
+                        .records
+                        .last()
+                        .and_then(|record| report::told(record, permit.cause(), &self.llm));
+                    if let Some(line) = again {
+                        self.run.note(format_args!("{line}, again"));
+                    }
+                }
             }
         }
     }
 
-    fn cannot_lend(&mut self, permit: &Permit<&Provider>, error: &LendError, took: Duration) -> InferFailure {
-        let name = &permit.stand_in().name;
-        self.records.push(Record::not_lent(Target::Provider(name.clone()), took));
-        InferFailure::not_lent(permit.cause().clone(), name, error.to_string())
-    }
-
-    /// The truth about who answers, before the first word of the answer.
-    fn tell_failover(&mut self, permit: &Permit<&Provider>) {
-        let provider = *permit.stand_in();
+    /// Why somebody else may answer, before anything is done about it.
+    fn tell_permitted(&mut self, cause: &CallFailure) {
         for record in &self.records {
-            if let Some(line) = report::told(record, permit.cause(), &self.llm) {
+            if let Some(line) = report::told(record, cause, &self.llm) {
                 self.run.note(line);
             }
         }
+    }
+
+    /// The truth about who answers, before the first word of the answer.
+    fn tell_failover(&mut self, provider: &Provider) {
         self.run.note(format_args!(
             "failover: answering from local provider \"{}\", model {}",
             provider.name, provider.model

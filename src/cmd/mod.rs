@@ -10,13 +10,14 @@ mod llm;
 mod permission;
 mod providers;
 mod run;
+mod start_progress;
 mod token;
 
 pub use bug::{Bug, at_panic};
 pub use infer::InferFailure;
 pub use run::{Failure, Io, Run, Usage};
 
-use crate::{environment::Environment, exit::Exit, render::Format};
+use crate::{engine::supervisor, environment::Environment, exit::Exit, render::Format};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -104,6 +105,16 @@ enum Command {
     /// Show the version of this program
     Version,
     Help(help::HelpArgs),
+}
+
+/// Runs the two commands that are no commands for people: those by which this program is an engine's supervisor, and
+/// becomes the engine.
+pub fn hidden(args: &[std::ffi::OsString]) -> Option<u8> {
+    match args.get(1).and_then(|word| word.to_str()) {
+        Some(supervisor::COMMAND) => Some(supervisor::run()),
+        Some(supervisor::TRAMPOLINE) => Some(supervisor::become_engine(&args[2..])),
+        Some(_) | None => None,
+    }
 }
 
 /// Runs one command line. `args` includes the name of the program.

@@ -113,10 +113,12 @@ fn probe(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<Exit
         let key = LlmKey::Name(llm.clone());
         let verdict = permission::ask(run, &gateway, &server.origin(), &key, Known::default()).verdict;
         let readiness = readiness(run, provider, &server);
-        let ready = verdict.outcome().is_ok() && readiness == Readiness::Running;
+        let can_answer = matches!(readiness, Readiness::Running | Readiness::Startable(_));
+        let ready = verdict.outcome().is_ok() && can_answer;
         all_ready &= ready;
         let engine = match &readiness {
             Readiness::Running => "running".to_owned(),
+            Readiness::Startable(state) => (*state).to_owned(),
             Readiness::Down(_) => "not ready".to_owned(),
         };
         let mut row = failover_row(llm, provider);
@@ -124,6 +126,7 @@ fn probe(run: &mut Run<'_>, file: Option<&ProvidersFile>) -> anyhow::Result<Exit
         row.document["ready"] = json!(ready);
         row.document["engine"] = match &readiness {
             Readiness::Running => json!({ "state": "running" }),
+            Readiness::Startable(state) => json!({ "state": state, "startable": true }),
             Readiness::Down(why) => json!({ "state": "not_ready", "why": why }),
         };
         row.cells.extend([verdict.to_string(), engine, if ready { "yes" } else { "no" }.into()]);

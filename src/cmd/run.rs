@@ -184,15 +184,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The terminal cannot change what it has shown, or is read aloud.
+    pub fn is_dumb(&self) -> bool {
+        self.env.var("TERM") == Some("dumb")
+    }
+
     fn colours(&self) -> bool {
         match self.global.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto if self.env.var("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            Color::Auto => {
-                let dumb = self.env.var("TERM") == Some("dumb");
-                self.io.err_is_terminal && !dumb && self.env.var("NO_COLOR").is_none()
-            }
+            Color::Auto => self.io.err_is_terminal && !self.is_dumb() && self.env.var("NO_COLOR").is_none(),
         }
     }
 

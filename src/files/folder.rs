@@ -106,6 +106,13 @@ impl PrivateFolder {
         }
     }
 
+    /// Gives a file of it another name; what had that name is replaced.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let (_, path) = (self.child(from)?, self.child(to)?);
+        renameat(&self.handle, from, &self.handle, to)
+            .map_err(|error| FileError::Write { path, error: error.into() })
+    }
+
     /// Opens a private folder in it; makes it where it is missing.
     pub fn subfolder(&self, name: &str) -> Result<Self, FileError> {
         enter(&self.handle, OsStr::new(name), self.child(name)?)

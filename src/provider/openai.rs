@@ -39,7 +39,7 @@ pub(super) fn readiness(spec: &OpenAi, model: &str, env: &Environment) -> Readin
 }
 
 fn models(spec: &OpenAi, env: &Environment) -> Result<u16, String> {
-    let options = Options { connect: READY_LIMIT, head: READY_LIMIT, extra_roots: None };
+    let options = Options { connect: READY_LIMIT, head: READY_LIMIT, extra_roots: None, local: None };
     let client = http::client(&spec.url, &options).map_err(|error| error.to_string())?;
     let mut request = client.get(below(&spec.url, "models"));
     if let Some(key) = key(spec, env).map_err(|error| error.to_string())? {

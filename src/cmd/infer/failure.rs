@@ -1,9 +1,11 @@
 //! A question without an answer: what was tried, why it ended, and what to do next.
 
 use crate::{
+    cmd::start_progress::end_of_log,
     exit::Exit,
     failover::{CallFailure, Delivered, Denial, Fault, GaveUp, NoStandIn, PrimaryState, Why},
     gateway::Probed,
+    provider::LendError,
 };
 use mcp_api::LlmKey;
 use serde::{Serialize, Serializer};
@@ -100,7 +102,7 @@ enum Reason {
 
 #[derive(Debug)]
 enum StandInFailure {
-    NotLent(String),
+    NotLent { why: String, lines: Vec<String> },
     Call(CallFailure),
 }
 
@@ -132,8 +134,12 @@ impl InferFailure {
     }
 
     /// The permitted provider could not be asked.
-    pub fn not_lent(cause: CallFailure, provider: &str, why: String) -> Self {
-        let how = StandInFailure::NotLent(why);
+    pub fn not_lent(cause: CallFailure, provider: &str, error: &LendError) -> Self {
+        let lines = match error {
+            LendError::Engine(engine) => end_of_log(engine, provider),
+            _ => Vec::new(),
+        };
+        let how = StandInFailure::NotLent { why: error.to_string(), lines };
         Self::new(Reason::StandIn { cause, provider: provider.to_owned(), how })
     }
 
@@ -164,7 +170,7 @@ impl InferFailure {
         match &self.reason {
             Reason::GaveUp(gave_up) => Exit::of_gave_up(gave_up),
             Reason::NotStopped(_) => Exit::Incomplete,
-            Reason::StandIn { how: StandInFailure::NotLent(_), .. } => Exit::Unavailable,
+            Reason::StandIn { how: StandInFailure::NotLent { .. }, .. } => Exit::Unavailable,
             Reason::StandIn { how: StandInFailure::Call(failure), .. } => match Exit::of_failure(failure) {
                 exit @ (Exit::Incomplete | Exit::OutputClosed | Exit::Internal) => exit,
                 // What a provider says of a request or a key is no word of the server's.
@@ -201,7 +207,11 @@ impl InferFailure {
                 vec![INCOMPLETE.into()]
             }
             Reason::StandIn { provider, how, .. } => {
-                vec![format!("failover: provider \"{provider}\" failed: {how}")]
+                let mut hints = vec![format!("failover: provider \"{provider}\" failed: {how}")];
+                if let StandInFailure::NotLent { lines, .. } = how {
+                    hints.extend(lines.iter().cloned());
+                }
+                hints
             }
             Reason::NotStopped(_) => vec!["--strict takes finish_reason \"stop\" only".into()],
         }
@@ -279,7 +289,7 @@ fn final_hints(cause: &CallFailure, llm: &str) -> Vec<String> {
 impl fmt::Display for StandInFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLent(why) => f.write_str(why),
+            Self::NotLent { why, .. } => f.write_str(why),
             Self::Call(failure) => failure.told_of("it").fmt(f),
         }
     }
