@@ -488,12 +488,14 @@ fn explore(commands: usize, crashes: u8) -> usize {
 
 #[test]
 fn e04_e05_three_commands_never_get_two_engines_and_never_stand_still_whoever_is_killed_when() {
-    let worlds = explore(3, 0);
-    assert!(worlds > 10_000, "only {worlds} worlds were looked at");
+    // Two crashes are 1.3 million worlds and most of a minute.
+    let crashes = if std::env::var_os("MCPCTL_TEST_FULL").is_some() { 2 } else { 1 };
+    let worlds = explore(3, crashes);
+    assert!(worlds > 50_000, "only {worlds} worlds were looked at");
 }
 
 #[test]
 fn e05_two_commands_outlive_three_crashes() {
     let worlds = explore(2, 3);
-    assert!(worlds > 10_000, "only {worlds} worlds were looked at");
+    assert!(worlds > 50_000, "only {worlds} worlds were looked at");
 }
