@@ -6,6 +6,7 @@
 //! decided by two pure machines: [`next`] for commands, [`life`] for the supervisor. Processes, clocks and files are
 //! around them.
 
+mod acquire;
 pub mod endpoint;
 pub mod kind;
 pub mod launch;
@@ -19,6 +20,7 @@ pub mod status;
 pub mod story;
 pub mod supervisor;
 
+pub use acquire::{acquire, start};
 pub use endpoint::{AskError, Endpoint};
 pub use kind::EngineKind;
 pub use launch::{Launch, Unfit};
@@ -26,30 +28,22 @@ pub use place::{Place, PlaceError};
 pub use record::{End, Record, State};
 pub use status::{Condition, Status, Stopped, stop};
 
-use crate::{environment::Environment, providers_file::Provider};
+use crate::environment::Environment;
 use mcp_api::Secret;
-use next::{Health, Next, Sight, Stage};
-use place::{KEY, Lock};
+use next::Health;
+use place::Lock;
 use processes::Process;
 use rustix::process::Signal;
 use serde::Deserialize;
 use std::{
-    fs::{self, File, TryLockError},
-    io::{Read, Write},
-    os::unix::process::CommandExt,
+    fs::{self, File},
     path::PathBuf,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-/// How often a command looks while it waits.
-const LOOK: Duration = Duration::from_millis(20);
 /// How long an engine that runs may take to say that it is well. A busy vLLM was seen to take 7.7 s.
 const HEALTH_LIMIT: Duration = Duration::from_secs(15);
-/// How often a waiting command asks the engine itself, should its record be late.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-const KEY_MAX: u64 = 1 << 10;
 
 /// Why an engine cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -143,313 +137,26 @@ fn touch(lock: &File) {
     let _ = lock.set_modified(SystemTime::now());
 }
 
-/// Gives the engine of a provider, ready: the one that runs, or a new one.
+/// Lets go of an engine that has failed its caller, and has it ended if it is dead or hangs; says whether another try
+/// may go better.
 ///
-/// Whoever calls this at the same time gets the same engine. `tell` hears of the progress of a start. The error
-/// [`EngineError::NoTime`] comes at `deadline`, and the start is given up if nobody else waits for it.
-pub fn acquire(
-    provider: &Provider,
-    env: &Environment,
-    deadline: Option<Instant>,
-    tell: &mut dyn FnMut(Progress<'_>),
-) -> Result<InUse, EngineError> {
-    let acquire = Acquire::new(provider, env, deadline, false)?;
-    let title = acquire.title;
-    acquire.run(tell)?.ok_or(EngineError::NoTime { title })
-}
-
-/// Starts the engine of a provider if none runs, and does not wait until it is ready.
-pub fn start(provider: &Provider, env: &Environment) -> Result<(), EngineError> {
-    Acquire::new(provider, env, None, true)?.run(&mut |_| {}).map(drop)
-}
-
-struct Acquire {
-    title: &'static str,
-    fingerprint: String,
-    launch: Launch,
-    place: Place,
-    deadline: Option<Instant>,
-    started: Instant,
-    /// The start that this command waits for.
-    awaited: Option<String>,
-    health: Health,
-    asked: Option<Instant>,
-    may_restart: bool,
-    /// What was told last.
-    told: Option<String>,
-}
-
-impl Acquire {
-    fn new(
-        provider: &Provider,
-        env: &Environment,
-        deadline: Option<Instant>,
-        unattended: bool,
-    ) -> Result<Self, EngineError> {
-        let (place, sockets) = launch::folders(&provider.name, env)?;
-        let mut launch = launch::launch(provider, env, place.folder().path().to_owned(), sockets)?;
-        launch.unattended = unattended;
-        Ok(Self {
-            title: launch.kind.traits().title,
-            fingerprint: launch.fingerprint(),
-            launch,
-            place,
-            deadline,
-            started: Instant::now(),
-            awaited: None,
-            health: Health::Unasked,
-            asked: None,
-            may_restart: true,
-            told: None,
-        })
-    }
-
-    /// None: it was started, and nobody here waits for it.
-    fn run(mut self, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Option<InUse>, EngineError> {
-        let mut lock = self.share()?;
-        loop {
-            let (sight, record) = self.look()?;
-            match (next::next(sight), record) {
-                (Next::Start, _) => {
-                    self.start(tell)?;
-                    self.out_of_time()?;
-                    continue;
-                }
-                (Next::Wait, Some(_)) if self.launch.unattended => return Ok(None),
-                (Next::Wait, Some(record)) => {
-                    self.tell_stage(&record, tell);
-                    self.awaited = Some(record.instance.clone());
-                    self.ask_early(&record);
-                }
-                (Next::AskHealth, Some(record)) => {
-                    self.health = self.health_of(&record);
-                    continue;
-                }
-                (Next::Use, Some(record)) => {
-                    let key = self.key(&record)?;
-                    touch(&lock);
-                    if self.told.is_some() {
-                        tell(Progress::Ready(self.started.elapsed()));
-                    }
-                    return Ok(Some(InUse { lock, record, key }));
-                }
-                (Next::Restart, Some(record)) => {
-                    tell(Progress::Replacing("it does not answer"));
-                    self.may_restart = false;
-                    self.end(&record, Signal::USR1);
-                }
-                (Next::Replace, Some(record)) => {
-                    self.tell_once("replace", tell, Progress::Replacing("another one is declared now"));
-                    self.end(&record, Signal::TERM);
-                }
-                (Next::GiveUp, record) => return Err(self.given_up(record)),
-                // Without a record there is nothing to wait for or to end; the next look will see more.
-                (
-                    Next::StandBack
-                    | Next::Wait
-                    | Next::AskHealth
-                    | Next::Use
-                    | Next::Restart
-                    | Next::Replace,
-                    _,
-                ) => {}
-            }
-            self.out_of_time()?;
-            // Who waits for a start goes on sharing the lock, so that the start goes on. Who waits for an end must
-            // not, because the end waits for the lock.
-            if sight.supervised && matches!(sight.stage, Stage::Loading) && sight.as_declared {
-                thread::sleep(LOOK);
-            } else {
-                drop(lock);
-                thread::sleep(LOOK);
-                lock = self.share()?;
-            }
-        }
-    }
-
-    fn look(&mut self) -> Result<(Sight, Option<Record>), EngineError> {
-        // The lock first: a supervisor writes its record only while it holds it, so a record that is older than a free
-        // lock is the last word, and one that is younger is looked at again before anything is started.
-        let supervised = self.place.is_locked(Lock::Alive)?;
-        let record = self.place.record()?;
-        let awaited = record.as_ref().is_some_and(|record| Some(&record.instance) == self.awaited.as_ref());
-        let as_declared = record.as_ref().is_some_and(|record| record.fingerprint == self.fingerprint);
-        if !awaited && record.as_ref().is_some_and(|_| self.awaited.is_some()) {
-            self.health = Health::Unasked;
-        }
-        let sight = Sight {
-            supervised,
-            stage: record.as_ref().map_or(Stage::None, |record| self.stage_of(record)),
-            awaited,
-            as_declared,
-            health: self.health,
-            may_restart: self.may_restart,
-        };
-        Ok((sight, record))
-    }
-
-    fn stage_of(&self, record: &Record) -> Stage {
-        match &record.state {
-            // It was seen to answer; its record is late because it could not be written.
-            State::Loading { .. } if self.health == Health::Well => Stage::Ready,
-            State::Loading { .. } => Stage::Loading,
-            State::Ready => Stage::Ready,
-            State::Stopping => Stage::Stopping,
-            // Somebody stopped it while we waited: that is not to be undone.
-            State::Ended(end) if end.is_failure() || end.why == record::Ending::Asked => Stage::Failed,
-            State::Ended(_) => Stage::Ended,
-        }
-    }
-
-    /// Starts a supervisor, unless somebody else has just done so.
-    fn start(&mut self, tell: &mut dyn FnMut(Progress<'_>)) -> Result<(), EngineError> {
-        let lock = self.take(Lock::Start, File::try_lock)?;
-        let (sight, _) = self.look()?;
-        if next::next(sight) != Next::Start {
-            return Ok(());
-        }
-        if self.awaited.take().is_some() {
-            self.may_restart = false;
-        }
-        self.health = Health::Unasked;
-        launch::check_port(self.launch.port)?;
-        self.tell_once("starting", tell, Progress::Starting(self.title));
-        let answer = spawn_supervisor(&self.launch)
-            .map_err(|error| EngineError::NotStarted { title: self.title, why: error.to_string() })?;
-        drop(lock);
-        match answer.trim() {
-            "ok" => {
-                self.awaited = self.place.record()?.map(|record| record.instance);
-                Ok(())
-            }
-            // It holds the lock that tells so, or will be gone at the next look.
-            "another command starts this engine already" => Ok(()),
-            "" => Err(EngineError::NotStarted { title: self.title, why: "its supervisor has ended".into() }),
-            why => Err(EngineError::NotStarted { title: self.title, why: why.to_owned() }),
-        }
-    }
-
-    fn health_of(&self, record: &Record) -> Health {
-        let Ok(key) = self.key(record) else { return Health::Dead };
-        let endpoint = &record.endpoint;
-        let late = |asked: &Result<bool, AskError>| matches!(asked, Err(AskError::TimedOut));
-        let health = endpoint.get("/health", key.as_ref(), HEALTH_LIMIT).map(|reply| reply.status == 200);
-        // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
-        if late(&health) {
-            return Health::Well;
-        }
-        let named = serves(endpoint, &record.served, key.as_ref(), HEALTH_LIMIT);
-        if matches!(health, Ok(true)) && (matches!(named, Ok(true)) || late(&named)) {
-            Health::Well
-        } else {
-            Health::Dead
-        }
-    }
-
-    /// Now and then the engine itself is asked.
-    fn ask_early(&mut self, record: &Record) {
-        if self.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
-            if self.asked.is_some()
-                && let Ok(key) = self.key(record)
-                && is_ready(&record.endpoint, &record.served, key.as_ref(), ASK_EVERY)
-            {
-                self.health = Health::Well;
-            }
-            self.asked = Some(Instant::now());
-        }
-    }
-
-    fn key(&self, record: &Record) -> Result<Option<Secret>, EngineError> {
-        match record.endpoint {
-            Endpoint::Unix(_) => Ok(None),
-            Endpoint::Tcp(_) => {
-                let bytes = self.place.folder().read(KEY, KEY_MAX).map_err(PlaceError::from)?;
-                Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map(Secret::new))
-            }
-        }
-    }
-
-    /// Asks the supervisor to end; whether it does is seen at the next look.
-    fn end(&self, record: &Record, signal: Signal) {
-        if self.place.is_locked(Lock::Alive).unwrap_or(false) {
-            signal_supervisor(record, signal);
-        }
-    }
-
-    fn given_up(&self, record: Option<Record>) -> EngineError {
-        match record.map(|record| record.state) {
-            Some(State::Ended(end)) => {
-                EngineError::Failed { title: self.title, end: Box::new(end), log: self.place.log_path() }
-            }
-            Some(State::Loading { .. } | State::Ready | State::Stopping) | None => {
-                EngineError::Dead { title: self.title }
-            }
-        }
-    }
-
-    /// Shares the lock `use`. Waits while a supervisor holds it alone, because that one is about to end.
-    fn share(&self) -> Result<File, EngineError> {
-        self.take(Lock::Use, File::try_lock_shared)
-    }
-
-    fn take(&self, lock: Lock, how: fn(&File) -> Result<(), TryLockError>) -> Result<File, EngineError> {
-        let file = self.place.lock_file(lock)?;
-        loop {
-            match how(&file) {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => {
-                    self.out_of_time()?;
-                    thread::sleep(LOOK);
-                }
-                Err(TryLockError::Error(error)) => return Err(self.place.lock_error(lock, error).into()),
-            }
-        }
-    }
-
-    fn out_of_time(&self) -> Result<(), EngineError> {
-        match self.deadline {
-            Some(deadline) if Instant::now() > deadline => Err(EngineError::NoTime { title: self.title }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn tell_stage(&mut self, record: &Record, tell: &mut dyn FnMut(Progress<'_>)) {
-        let title = self.title;
-        self.tell_once_if(self.told.is_none(), "starting", tell, Progress::Starting(title));
-        if let State::Loading { stage: Some(stage) } = &record.state {
-            self.tell_once(stage, tell, Progress::Stage(stage));
-        }
-    }
-
-    fn tell_once(&mut self, what: &str, tell: &mut dyn FnMut(Progress<'_>), progress: Progress<'_>) {
-        self.tell_once_if(self.told.as_deref() != Some(what), what, tell, progress);
-    }
-
-    fn tell_once_if(
-        &mut self,
-        is_new: bool,
-        what: &str,
-        tell: &mut dyn FnMut(Progress<'_>),
-        progress: Progress<'_>,
-    ) {
-        if is_new {
-            tell(progress);
-            self.told = Some(what.to_owned());
-        }
-    }
-}
-
-/// Lets go of an engine that was seen not to answer, and has it ended, unless others use it: then it is only busy.
-/// Says whether it was ended.
-pub fn give_up(engine: InUse, env: &Environment) -> bool {
-    let record = engine.record.clone();
+/// One that others use at this moment is busy and does not hang. One that has said something and is well has just
+/// refused.
+pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
+    let (record, key) = (engine.record.clone(), engine.key.clone());
     drop(engine);
     let Ok(Some(place)) = Place::find(env, &record.provider) else { return false };
-    let same = |now: Record| now.instance == record.instance;
-    if place.is_used().unwrap_or(true) || !place.record().ok().flatten().is_some_and(same) {
+    let still = |now: Record| now.instance == record.instance && !matches!(now.state, State::Ended(_));
+    let is_gone =
+        !place.is_locked(Lock::Alive).unwrap_or(true) || !place.record().ok().flatten().is_some_and(still);
+    if is_gone {
+        return true;
+    }
+    let is_well = || health(&record, key.as_ref()) == Health::Well;
+    if place.is_used().unwrap_or(true) || (!is_silent && is_well()) {
         return false;
     }
-    place.is_locked(Lock::Alive).unwrap_or(false) && signal_supervisor(&record, Signal::USR1)
+    signal_supervisor(&record, Signal::USR1)
 }
 
 /// Sends a signal to the supervisor of a record, and to nobody else: number, start, boot and command must all be its
@@ -464,29 +171,20 @@ fn signal_supervisor(record: &Record, signal: Signal) -> bool {
     is_ours && record.supervisor.signal(signal)
 }
 
-/// Starts a supervisor and gives its first line, which comes when it has started the engine or knows why not.
-fn spawn_supervisor(launch: &Launch) -> std::io::Result<String> {
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("mcpctl")
-        .args([supervisor::COMMAND, &launch.provider])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Some(mut instructions) = child.stdin.take() {
-        // If it is gone already, it says nothing, and that is noticed.
-        let _ = instructions.write_all(&serde_json::to_vec(launch)?);
+/// Asks an engine that was ready whether it still is.
+fn health(record: &Record, key: Option<&Secret>) -> Health {
+    let late = |asked: &Result<bool, AskError>| matches!(asked, Err(AskError::TimedOut));
+    let health = record.endpoint.get("/health", key, HEALTH_LIMIT).map(|reply| reply.status == 200);
+    // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
+    if late(&health) {
+        return Health::Well;
     }
-    let mut answer = String::new();
-    if let Some(output) = &mut child.stdout {
-        output.read_to_string(&mut answer)?;
+    let named = serves(&record.endpoint, &record.served, key, HEALTH_LIMIT);
+    if matches!(health, Ok(true)) && (matches!(named, Ok(true)) || late(&named)) {
+        Health::Well
+    } else {
+        Health::Dead
     }
-    if answer.trim() != "ok" {
-        child.wait()?;
-    }
-    Ok(answer)
 }
 
 /// Says whether an engine answers, and by the name that only its own start knows.

@@ -129,14 +129,15 @@ impl Lease {
     ///
     /// Not where others use it at this moment: then it is busy and not hung.
     pub fn give_up(self, failed: &Failed, env: &Environment) -> bool {
-        let silent = match &failed.fault {
-            Fault::NoContent(_) | Fault::Unreachable { .. } | Fault::Cut(_) => true,
-            Fault::Status { status, .. } => *status >= 500,
-            Fault::ErrorEvent { code, .. } => code.is_none_or(|code| code >= 500),
-            _ => false,
+        let is_silent = match &failed.fault {
+            Fault::NoContent(_) => true,
+            Fault::Unreachable { .. } | Fault::Cut(_) => false,
+            Fault::Status { status, .. } if *status >= 500 => false,
+            Fault::ErrorEvent { code, .. } if code.is_none_or(|code| code >= 500) => false,
+            _ => return false,
         };
         match self.engine {
-            Some(engine) if silent && failed.delivered == Delivered::Nothing => engine::give_up(engine, env),
+            Some(engine) if failed.delivered == Delivered::Nothing => engine::give_up(engine, env, is_silent),
             Some(_) | None => false,
         }
     }

@@ -98,12 +98,13 @@ impl Endpoint {
 fn check_folder(socket: &Path) -> Result<(), AskError> {
     let folder = socket.parent().unwrap_or(Path::new("/"));
     let meta = fs::symlink_metadata(folder).map_err(|error| broken(&error))?;
-    if meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o077 == 0 {
-        Ok(())
-    } else {
+    if !meta.is_dir() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 {
         let folder = folder.display();
-        Err(AskError::Stranger(format!("{folder} is not a folder of yours alone (chmod 700 {folder})")))
+        return Err(AskError::Stranger(format!(
+            "{folder} is not a folder of yours alone (chmod 700 {folder})"
+        )));
     }
+    Ok(())
 }
 
 fn check_listeners<'a>(port: u16, all: impl Iterator<Item = &'a Listener>) -> Result<(), AskError> {

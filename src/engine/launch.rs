@@ -260,7 +260,8 @@ fn check_model(kind: EngineKind, model: &str, managed: &Managed, env: &Environme
                 home.or_else(default).map(|folder| folder.join("hub"))
             });
             let Some(hub) = hub.filter(|_| offline) else { return Ok(()) };
-            let cached = hub.join(format!("models--{}", model.replace('/', "--")));
+            let repository = model.split(':').next().unwrap_or_default();
+            let cached = hub.join(format!("models--{}", repository.replace('/', "--")));
             if cached.exists() {
                 Ok(())
             } else {

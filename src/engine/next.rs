@@ -37,6 +37,7 @@ pub enum Health {
 }
 
 /// What a command sees.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that are independent of each other")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sight {
     /// Somebody holds the lock `alive`.

@@ -204,3 +204,26 @@ fn p19_a_lost_reply_leaves_the_state_of_the_primary_unknown() {
     assert_eq!(failure(refused, Delivered::Nothing).primary_state(), PrimaryState::NotExecuted);
     assert_eq!(failure(Fault::Cut("x".into()), Delivered::Content(3)).primary_state(), PrimaryState::Partial);
 }
+
+#[test]
+fn p18_a_permit_that_has_aged_is_a_question_again() {
+    let permit = || {
+        let cause = failure(Fault::NotAsked, Delivered::Nothing);
+        let Ok(probe) = Attempt::new(Ok("laptop")).failed(cause) else { panic!("not worth asking") };
+        let allowed = Verdict::judge(&asked(true), &reply(200, &[allow().to_string()], &["allowed"], &[]));
+        probe.answered(allowed).ok().unwrap()
+    };
+    for millis in [0, 1, 9_999, 10_000] {
+        assert!(permit().fresh(Duration::from_millis(millis)).is_ok(), "{millis} ms");
+    }
+    for millis in [10_001, 60_000, u64::MAX] {
+        let Err(probe) = permit().fresh(Duration::from_millis(millis)) else { panic!("{millis} ms") };
+        // And the newer answer is the one that counts.
+        let denied = Verdict::judge(&asked(true), &reply(403, &[], &[], &[]));
+        let gave_up = probe.answered(denied).err().unwrap();
+        assert!(matches!(gave_up.why, Why::Denied(_)));
+    }
+    let Ok(fresh) = permit().fresh(Duration::ZERO) else { panic!("young") };
+    // For another try it is a permit like any other.
+    assert!(fresh.into_permit().fresh(Duration::from_secs(11)).is_err());
+}

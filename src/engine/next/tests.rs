@@ -59,8 +59,7 @@ fn an_engine_is_restarted_once_and_a_start_that_failed_is_not_repeated() {
         match next(sight) {
             Next::Restart => assert!(sight.may_restart && sight.health == Health::Dead, "{sight:?}"),
             Next::GiveUp => assert!(
-                (sight.awaited && sight.stage == Stage::Failed)
-                    || (sight.awaited && !sight.may_restart)
+                (sight.awaited && (sight.stage == Stage::Failed || !sight.may_restart))
                     || (sight.health == Health::Dead && !sight.may_restart),
                 "{sight:?}"
             ),
@@ -202,7 +201,7 @@ impl World {
                 taken.push(id);
             }
         }
-        (0..).find(|id| !taken.contains(id)).unwrap()
+        (0..=Id::MAX).find(|id| !taken.contains(id)).unwrap()
     }
 
     /// Everything that can happen next; `true` marks a crash.
