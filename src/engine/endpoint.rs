@@ -11,7 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     os::unix::{fs::MetadataExt, net::UnixStream},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Where an engine listens.
@@ -80,7 +80,7 @@ impl Endpoint {
                 }
                 stream.set_read_timeout(Some(limit)).map_err(|error| broken(&error))?;
                 stream.set_write_timeout(Some(limit)).map_err(|error| broken(&error))?;
-                exchange(stream, path, key)
+                exchange(stream, path, key, limit)
             }
             Self::Tcp(port) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
@@ -89,7 +89,7 @@ impl Endpoint {
                 self.check()?;
                 stream.set_read_timeout(Some(limit)).map_err(|error| broken(&error))?;
                 stream.set_write_timeout(Some(limit)).map_err(|error| broken(&error))?;
-                exchange(stream, path, key)
+                exchange(stream, path, key, limit)
             }
         }
     }
@@ -124,17 +124,29 @@ fn check_listeners<'a>(port: u16, all: impl Iterator<Item = &'a Listener>) -> Re
     if found { Ok(()) } else { Err(AskError::Refused) }
 }
 
-fn exchange(mut stream: impl Read + Write, path: &str, key: Option<&Secret>) -> Result<Reply, AskError> {
+fn exchange(
+    mut stream: impl Read + Write,
+    path: &str,
+    key: Option<&Secret>,
+    limit: Duration,
+) -> Result<Reply, AskError> {
+    let started = Instant::now();
     let bearer = key.map_or(String::new(), |key| format!("Authorization: Bearer {}\r\n", key.expose()));
-    // HTTP/1.0: the answer has no chunks, and ends with the connection.
+    // HTTP/1.0: the answer has no chunks, and ends with its length or with the connection.
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{bearer}\r\n");
     stream.write_all(request.as_bytes()).map_err(|error| broken(&error))?;
-    let mut answer = Vec::new();
-    match stream.take(REPLY_MAX).read_to_end(&mut answer) {
-        // Some servers keep the connection all the same; what has arrived may be whole.
-        Err(error) if is_late(&error) && !answer.is_empty() => {}
-        Err(error) => return Err(broken(&error)),
-        Ok(_) => {}
+    let mut stream = stream.take(REPLY_MAX);
+    let (mut answer, mut piece) = (Vec::new(), [0; 8 << 10]);
+    while !is_whole(&answer) {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(_) if started.elapsed() > limit => return Err(AskError::TimedOut),
+            Ok(count) => answer.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Some servers keep the connection all the same; what has arrived may be whole.
+            Err(error) if is_late(&error) && !answer.is_empty() => break,
+            Err(error) => return Err(broken(&error)),
+        }
     }
     let mut headers = [EMPTY_HEADER; 64];
     let mut head = Response::new(&mut headers);
@@ -145,6 +157,17 @@ fn exchange(mut stream: impl Read + Write, path: &str, key: Option<&Secret>) -> 
         Ok(Status::Partial) if answer.is_empty() => Err(AskError::Broken("closed without an answer".into())),
         Ok(Status::Partial) | Err(_) => Err(AskError::Broken("the answer is not HTTP".into())),
     }
+}
+
+/// All that the answer says it holds has arrived. One that does not say so ends with its connection.
+fn is_whole(answer: &[u8]) -> bool {
+    let mut headers = [EMPTY_HEADER; 64];
+    let mut head = Response::new(&mut headers);
+    let Ok(Status::Complete(begin)) = head.parse(answer) else { return false };
+    let length = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length =
+        length.and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() - begin >= length)
 }
 
 fn is_late(error: &io::Error) -> bool {
@@ -181,6 +204,23 @@ mod tests {
             assert!(matches!(check(&stranger), Err(AskError::Stranger(_))), "{stranger:?}");
         }
         assert!(IpAddr::from([127, 0, 0, 2]).is_loopback());
+    }
+
+    #[test]
+    fn an_answer_is_whole_with_its_length_though_the_connection_stays_open() {
+        use std::os::unix::net::UnixStream;
+        let limit = Duration::from_mins(1);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
+            .unwrap();
+        let reply = exchange(ours, "/health", None, limit).unwrap();
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &b"ok"[..]));
+        // Without a length the end of the connection is the end.
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"HTTP/1.0 200 OK\r\n\r\nall of it").unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(exchange(ours, "/health", None, limit).unwrap().body, b"all of it");
     }
 
     #[test]
