@@ -47,14 +47,14 @@ pub fn start(provider: &Provider, env: &Environment) -> Result<(), EngineError> 
 
 struct Acquire {
     title: &'static str,
-    fingerprint: String,
     launch: Launch,
     place: Place,
     deadline: Option<Instant>,
     started: Instant,
     /// The start that this command waits for.
     awaited: Option<String>,
-    health: Health,
+    /// Which start was asked whether it answers, and what came of it.
+    health: Option<(String, Health)>,
     asked: Option<Instant>,
     may_restart: bool,
     /// What was told last.
@@ -73,13 +73,12 @@ impl Acquire {
         launch.unattended = unattended;
         Ok(Self {
             title: launch.kind.traits().title,
-            fingerprint: launch.fingerprint(),
             launch,
             place,
             deadline,
             started: Instant::now(),
             awaited: None,
-            health: Health::Unasked,
+            health: None,
             asked: None,
             may_restart: true,
             told: None,
@@ -104,7 +103,7 @@ impl Acquire {
                     self.ask_early(&record);
                 }
                 (Next::AskHealth, Some(record)) => {
-                    self.health = self.health_of(&record);
+                    self.health = Some((record.instance.clone(), self.health_of(&record)));
                     continue;
                 }
                 (Next::Use, Some(record)) => {
@@ -155,25 +154,30 @@ impl Acquire {
         let supervised = self.place.is_locked(Lock::Alive)?;
         let record = self.place.record()?;
         let awaited = record.as_ref().is_some_and(|record| Some(&record.instance) == self.awaited.as_ref());
-        let as_declared = record.as_ref().is_some_and(|record| record.fingerprint == self.fingerprint);
-        if !awaited && record.as_ref().is_some_and(|_| self.awaited.is_some()) {
-            self.health = Health::Unasked;
-        }
+        let as_declared = record.as_ref().is_some_and(|record| record.fingerprint == self.launch.fingerprint);
         let sight = Sight {
             supervised,
             stage: record.as_ref().map_or(Stage::None, |record| self.stage_of(record)),
             awaited,
             as_declared,
-            health: self.health,
+            health: record.as_ref().map_or(Health::Unasked, |record| self.known_health(record)),
             may_restart: self.may_restart,
         };
         Ok((sight, record))
     }
 
+    /// What is known of this start, and of no other.
+    fn known_health(&self, record: &Record) -> Health {
+        match &self.health {
+            Some((asked, health)) if *asked == record.instance => *health,
+            Some(_) | None => Health::Unasked,
+        }
+    }
+
     fn stage_of(&self, record: &Record) -> Stage {
         match &record.state {
             // It was seen to answer; its record is late because it could not be written.
-            State::Loading { .. } if self.health == Health::Well => Stage::Ready,
+            State::Loading { .. } if self.known_health(record) == Health::Well => Stage::Ready,
             State::Loading { .. } => Stage::Loading,
             State::Ready => Stage::Ready,
             State::Stopping => Stage::Stopping,
@@ -193,7 +197,6 @@ impl Acquire {
         if self.awaited.take().is_some() {
             self.may_restart = false;
         }
-        self.health = Health::Unasked;
         launch::check_port(self.launch.port)?;
         self.tell_once("starting", tell, Progress::Starting(self.title));
         let answer = spawn_supervisor(&self.launch)
@@ -222,7 +225,7 @@ impl Acquire {
                 && let Ok(key) = self.key(record)
                 && is_ready(&record.endpoint, &record.served, key.as_ref(), ASK_EVERY)
             {
-                self.health = Health::Well;
+                self.health = Some((record.instance.clone(), Health::Well));
             }
             self.asked = Some(Instant::now());
         }

@@ -95,7 +95,7 @@ impl Supervisor {
             provider: launch.provider.clone(),
             kind: launch.kind,
             model: launch.model.clone(),
-            fingerprint: launch.fingerprint(),
+            fingerprint: launch.fingerprint.clone(),
             boot: processes::boot_id().map_err(system("the boot id"))?,
             supervisor: Process::me().ok_or_else(|| system("/proc")(io::ErrorKind::NotFound.into()))?,
             engine: None,
