@@ -4,6 +4,7 @@ use crate::{
     cmd::{Failure, InferFailure, Usage},
     config::ConfigError,
     credential::CredentialError,
+    engine::{EngineError, Unfit},
     failover::{CallFailure, Delivered, Fault, GaveUp, Why},
     gateway::GatewayError,
     providers_file::ProvidersError,
@@ -114,6 +115,19 @@ impl Exit {
             }
             if cause.is::<Usage>() || cause.is::<ConfigError>() || cause.is::<ProvidersError>() {
                 return Self::Usage;
+            }
+            if let Some(error) = cause.downcast_ref::<EngineError>() {
+                return match error {
+                    EngineError::Unfit(Unfit::NotManaged(_)) => Self::Usage,
+                    EngineError::Unfit(_)
+                    | EngineError::Place(_)
+                    | EngineError::Failed { .. }
+                    | EngineError::NotStarted { .. }
+                    | EngineError::Dead { .. }
+                    | EngineError::NoTime { .. }
+                    | EngineError::Leftover(_)
+                    | EngineError::StillRuns(_) => Self::Unavailable,
+                };
             }
             if let Some(error) = cause.downcast_ref::<GatewayError>() {
                 return match error {

@@ -8,7 +8,7 @@ mod report;
 mod sinks;
 mod stand_in;
 
-pub(crate) use args::InferArgs;
+pub(crate) use args::{InferArgs, Total};
 pub use failure::InferFailure;
 
 use super::{

@@ -15,6 +15,7 @@ mod token;
 
 pub use bug::{Bug, at_panic};
 pub use infer::InferFailure;
+pub(crate) use providers::StartFailed;
 pub use run::{Failure, Io, Run, Usage};
 
 use crate::{engine::supervisor, environment::Environment, exit::Exit, render::Format};
@@ -88,7 +89,7 @@ enum Command {
     /// Show the LLMs of the server
     #[command(subcommand)]
     Llm(llm::LlmCommand),
-    /// Show and check the local providers
+    /// Show and check the local providers, start and stop their engines
     #[command(subcommand)]
     Providers(providers::ProvidersCommand),
     Apply(apply::ApplyArgs),

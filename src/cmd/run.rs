@@ -1,6 +1,6 @@
 //! One run: its flags, its environment and its three streams. Nobody else prints.
 
-use super::{Color, Global, InferFailure};
+use super::{Color, Global, InferFailure, StartFailed};
 use crate::{
     config::{Config, ConfigError, Server},
     credential::{self, Credential},
@@ -304,6 +304,9 @@ fn message(error: &anyhow::Error) -> String {
 fn hints(error: &anyhow::Error) -> Vec<String> {
     if let Some(failure) = error.downcast_ref::<InferFailure>() {
         return failure.hints();
+    }
+    if let Some(failed) = error.downcast_ref::<StartFailed>() {
+        return failed.hints();
     }
     let Some(Failure(failure)) = error.downcast_ref() else { return Vec::new() };
     match &failure.fault {

@@ -24,7 +24,7 @@ const SOCKET_NAME: usize = 16 + 5;
 const RECORD_MAX: u64 = 256 << 10;
 const RECORD: &str = "record.json";
 /// The log that is written, and the one before it.
-pub(super) const LOGS: [&str; 2] = ["log", "log.1"];
+pub const LOGS: [&str; 2] = ["log", "log.1"];
 /// The file with the key of an engine that listens on a port.
 pub(super) const KEY: &str = "key";
 

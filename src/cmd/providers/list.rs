@@ -1,0 +1,53 @@
+//! `providers list` and `providers get`: what the file says.
+
+use super::{entry, roster};
+use crate::{
+    cmd::Run,
+    engine::Status,
+    environment::Environment,
+    exit::Exit,
+    providers_file::Provider,
+    render::{self, Format, Listing, Row},
+};
+use mcp_api::LlmName;
+use serde_json::json;
+
+pub(super) fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+    let file = run.providers()?;
+    let rows = file.iter().flat_map(|file| file.registry.providers()).map(|provider| row(provider, &run.env));
+    let columns = &["NAME", "TYPE", "STATE", "MODEL", "FAILOVER FOR"];
+    let listing = Listing { kind: "ProviderList", columns, wide: &["ENDPOINT"], rows: rows.collect() };
+    run.show(&listing)?;
+    Ok(Exit::Ok)
+}
+
+fn row(provider: &Provider, env: &Environment) -> Row {
+    let state = state(provider, env);
+    let llms: Vec<_> = provider.failover_for.iter().map(LlmName::as_str).collect();
+    let cells = vec![
+        provider.name.clone(),
+        provider.kind.as_str().into(),
+        state.unwrap_or_default().into(),
+        provider.model.clone(),
+        llms.join(","),
+        entry::endpoint(provider),
+    ];
+    let mut document = entry::document(provider);
+    document["state"] = json!(state);
+    Row { name: provider.name.clone(), cells, document }
+}
+
+/// How its engine is. An endpoint that is not ours has no state: only a request would tell.
+fn state(provider: &Provider, env: &Environment) -> Option<&'static str> {
+    roster::managed(provider).ok()?;
+    Some(Status::of(env, &provider.name).map_or("unknown", |status| status.condition.as_str()))
+}
+
+pub(super) fn get(run: &mut Run<'_>, name: &str) -> anyhow::Result<Exit> {
+    let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json])?;
+    let file = run.providers()?;
+    let provider = roster::provider(file.as_ref(), name)?;
+    let document = render::document("Provider", entry::document(provider));
+    run.print(&render::document_text(&document, format))?;
+    Ok(Exit::Ok)
+}
