@@ -118,13 +118,17 @@ pub enum Stopped {
     },
 }
 
-/// Ends a provider's engine, and whatever an earlier one left behind. With `now` it does not wait for requests.
+/// How long a supervisor that is to end at once may take before it is killed itself: it may be stopped or hang.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ends a provider's engine, and whatever an earlier one left behind. With `now` it does not wait for requests, and in
+/// the end not for the supervisor.
 pub fn stop(env: &Environment, provider: &str, now: bool) -> Result<Stopped, EngineError> {
     let Some(place) = Place::find(env, provider)? else { return Ok(Stopped::NothingRan) };
     let started = Instant::now();
     let limit = supervisor::DRAIN_LIMIT + Duration::from_secs(20);
     let mut seen: Vec<Process> = Vec::new();
-    let mut asked = None;
+    let mut asked: Option<(String, Instant)> = None;
     loop {
         let alive = place.lock_file(Lock::Alive)?;
         if alive.try_lock().is_ok() {
@@ -146,11 +150,19 @@ pub fn stop(env: &Environment, provider: &str, now: bool) -> Result<Stopped, Eng
         // A start that has just begun has no record of its own yet.
         if let Some(record) = place.record()?
             && !matches!(record.state, State::Ended(_))
-            && asked.as_ref() != Some(&record.instance)
         {
-            seen = leftovers(&record);
-            if signal_supervisor(&record, if now { Signal::USR1 } else { Signal::TERM }) {
-                asked = Some(record.instance);
+            match &asked {
+                Some((instance, when)) if *instance == record.instance => {
+                    if now && when.elapsed() > PATIENCE {
+                        signal_supervisor(&record, Signal::KILL);
+                    }
+                }
+                Some(_) | None => {
+                    seen = leftovers(&record);
+                    if signal_supervisor(&record, if now { Signal::USR1 } else { Signal::TERM }) {
+                        asked = Some((record.instance, Instant::now()));
+                    }
+                }
             }
         }
         thread::sleep(Duration::from_millis(20));
