@@ -45,7 +45,7 @@ impl EngineKind {
                     ("Initializing a V1 LLM engine", "starting the engine"),
                     ("Starting to load model", "loading weights"),
                     ("Loading weights took", "preparing memory"),
-                    ("torch.compile", "compiling"),
+                    ("for vLLM's torch.compile", "compiling"),
                     ("Capturing CUDA graphs", "capturing CUDA graphs"),
                     ("init engine (profile, create kv cache", "warming up"),
                     ("Starting vLLM server on", "opening its endpoint"),
