@@ -23,7 +23,11 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "XDG_CONFIG_HOME",
         "folder of mcpctl/config.yaml, mcpctl/providers.yaml and stored tokens; ~/.config if absent",
     ),
-    ("XDG_STATE_HOME", "folder of mcpctl's records; ~/.local/state if absent"),
+    ("XDG_STATE_HOME", "folder of mcpctl's records, locks and logs of engines; ~/.local/state if absent"),
+    (
+        "XDG_RUNTIME_DIR",
+        "folder of the sockets of engines; /tmp/mcpctl-UID if absent, open to others or too long",
+    ),
     ("HTTPS_PROXY, NO_PROXY", "proxy for the server; never used for this machine"),
     ("NO_COLOR, CLICOLOR_FORCE", "no colours; colours also in a pipe"),
 ];

@@ -88,8 +88,11 @@ When does a local provider answer instead of the server?
 3. The server is asked again, with your token: may this caller still run this LLM (HEAD /api/v1/llms/LLM)?
    Only a clear yes counts. No, no answer in 3 seconds, or anything odd: the error of step 1 is reported, and
    the provider gets not one byte.
-4. The provider answers, a note on stderr says so, and -o json says \"failover\": true.
+4. The provider answers, a note on stderr says so, and -o json says \"failover\": true. The engine of a managed
+   provider is started for this if none runs; if that takes longer than a permission is good for, step 3 is done
+   again. It serves all commands of this user and stops idleTimeoutMinutes after the last request.
 
 Try it without an outage: mcpctl infer LLM \"hi\" --route local. Check it: mcpctl providers failovers --probe.
+To save the wait, start an engine before: mcpctl providers start NAME. How it is: mcpctl providers status.
 The gate is cooperative: whoever owns a machine can always call their own model by hand.
 ";

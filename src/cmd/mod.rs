@@ -45,6 +45,7 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Use this context instead of the current one
     #[arg(long, global = true, value_name = "NAME")]

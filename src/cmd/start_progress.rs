@@ -10,13 +10,14 @@ pub(super) struct StartProgress<'r, 'io> {
     run: &'r mut Run<'io>,
     provider: String,
     bar: Option<ProgressBar>,
-    said: String,
+    /// Everything that was told.
+    said: Vec<String>,
 }
 
 impl<'r, 'io> StartProgress<'r, 'io> {
     /// Nothing has begun.
     pub(super) fn new(run: &'r mut Run<'io>, provider: &str) -> Self {
-        Self { run, provider: provider.to_owned(), bar: None, said: String::new() }
+        Self { run, provider: provider.to_owned(), bar: None, said: Vec::new() }
     }
 
     /// Takes the next stage.
@@ -34,8 +35,12 @@ impl<'r, 'io> StartProgress<'r, 'io> {
             self.run.note(format_args!("{}: {words}", self.provider));
             return;
         }
-        self.said += &if self.said.is_empty() { words } else { format!(" ... {words}") };
-        let line = format!("{}: {}", self.provider, self.said);
+        // How it began and where it is: all stages together are wider than most terminals.
+        let line = match self.said.first() {
+            Some(first) => format!("{}: {first} ... {words}", self.provider),
+            None => format!("{}: {words}", self.provider),
+        };
+        self.said.push(words);
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
@@ -51,7 +56,7 @@ impl<'r, 'io> StartProgress<'r, 'io> {
     pub(super) fn end(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
-            self.run.note(format_args!("{}: {}", self.provider, self.said));
+            self.run.note(format_args!("{}: {}", self.provider, self.said.join(" ... ")));
         }
     }
 }
