@@ -44,6 +44,8 @@ use std::{
 
 /// How long an engine that runs may take to say that it is well. A busy vLLM was seen to take 7.7 s.
 const HEALTH_LIMIT: Duration = Duration::from_secs(15);
+/// How long a supervisor may take to hear that its engine is to end. It may be asking its engine something just then.
+const GIVE_UP_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why an engine cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +158,23 @@ pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
     if place.is_used().unwrap_or(true) || (!is_silent && is_well()) {
         return false;
     }
-    signal_supervisor(&record, Signal::USR1)
+    signal_supervisor(&record, Signal::USR1) && is_given_up(&place, &record)
+}
+
+/// Waits until a supervisor has heard that its engine is to end: until then the next look would take it for ready.
+fn is_given_up(place: &Place, record: &Record) -> bool {
+    let deadline = Instant::now() + GIVE_UP_LIMIT;
+    loop {
+        let Ok(now) = place.record() else { return false };
+        let is_ready = now.is_some_and(|now| now.instance == record.instance && now.state == State::Ready);
+        if !is_ready || !place.is_locked(Lock::Alive).unwrap_or(true) {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Sends a signal to the supervisor of a record, and to nobody else: number, start, boot and command must all be its

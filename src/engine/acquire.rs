@@ -56,6 +56,8 @@ struct Acquire {
     /// Which start was asked whether it answers, and what came of it.
     health: Option<(String, Health)>,
     asked: Option<Instant>,
+    /// The start that was asked to end, which may take a moment to hear of it.
+    ending: Option<String>,
     may_restart: bool,
     /// What was told last.
     told: Option<String>,
@@ -80,6 +82,7 @@ impl Acquire {
             awaited: None,
             health: None,
             asked: None,
+            ending: None,
             may_restart: true,
             told: None,
         })
@@ -176,6 +179,10 @@ impl Acquire {
 
     fn stage_of(&self, record: &Record) -> Stage {
         match &record.state {
+            // It was asked to end and has not said so yet.
+            State::Loading { .. } | State::Ready if self.ending.as_ref() == Some(&record.instance) => {
+                Stage::Stopping
+            }
             // It was seen to answer; its record is late because it could not be written.
             State::Loading { .. } if self.known_health(record) == Health::Well => Stage::Ready,
             State::Loading { .. } => Stage::Loading,
@@ -241,10 +248,10 @@ impl Acquire {
         }
     }
 
-    /// Asks the supervisor to end; whether it does is seen at the next look.
-    fn end(&self, record: &Record, signal: Signal) {
-        if self.place.is_locked(Lock::Alive).unwrap_or(false) {
-            signal_supervisor(record, signal);
+    /// Asks the supervisor to end; whether it does is seen at the next looks.
+    fn end(&mut self, record: &Record, signal: Signal) {
+        if self.place.is_locked(Lock::Alive).unwrap_or(false) && signal_supervisor(record, signal) {
+            self.ending = Some(record.instance.clone());
         }
     }
 

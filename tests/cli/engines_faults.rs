@@ -8,7 +8,7 @@ use fakes::{FakeEngine, Hang, Worker, alive, wait_until};
 use mcpctl::clock::Moment;
 use predicates::prelude::*;
 use rustix::process::Signal;
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 const FAILED: &str = "failover: provider \"laptop\" failed: ";
 
@@ -202,6 +202,38 @@ fn e07_an_engine_that_says_it_is_dead_is_started_once_more() {
     stage.infer(&[]).code(0).stdout(format!("{TEN_WORDS}\n")).stderr(told);
     assert!(!alive(first));
     assert_eq!((engine.starts().len(), engine.chats().len()), (2, 2));
+}
+
+/// A supervisor that is slow to hear that its engine is to end: the engine is not used once more meanwhile, and not
+/// taken for one that cannot be had.
+#[test]
+fn e07_an_engine_that_was_asked_to_end_is_waited_for() {
+    let hung = FakeEngine::llama().hanging(Hang::Chat).once();
+    let ill = FakeEngine::llama().health(503).once();
+    let (dana, erin) = (EngineStage::of(&hung, ""), EngineStage::of(&ill, ""));
+    erin.infer(&[]).code(0);
+    ill.break_health();
+    for (engine, stage, chats) in [(&hung, &dana, 2), (&ill, &erin, 2)] {
+        let first = stage.begin(&["--first-token-timeout", "1s"]);
+        stage.wait_for_phase("ready");
+        let supervisor = stage.pid_of("supervisor");
+        signal(supervisor, Signal::STOP);
+        wait_until(LIMIT, "a signal", || is_pending(supervisor, Signal::USR1));
+        let since = Moment::now();
+        wait_until(LIMIT, "time for a mistake", || since.elapsed() > Duration::from_millis(300));
+        signal(supervisor, Signal::CONT);
+        let (stdout, stderr) = texts(&ended(first));
+        assert_eq!(stdout, format!("{TEN_WORDS}\n"), "{stderr}");
+        assert_eq!((engine.starts().len(), engine.chats().len()), (2, chats));
+    }
+}
+
+/// The process was sent this signal and has not taken it.
+fn is_pending(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (signal.as_raw() - 1) != 0
 }
 
 #[test]
