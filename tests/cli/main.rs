@@ -8,6 +8,7 @@ mod bounds;
 mod bugs;
 mod commands;
 mod contract;
+mod engine_commands;
 mod engine_stage;
 mod engines;
 mod engines_faults;

@@ -137,3 +137,27 @@ impl Shown<'_> {
         self.out.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(for_eyes: bool, pieces: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut shown = Shown { out: &mut out, for_eyes, rest: Vec::new() };
+        for piece in pieces {
+            shown.take(piece).unwrap();
+        }
+        shown.end().unwrap();
+        out
+    }
+
+    #[test]
+    fn s10_a_terminal_gets_nothing_that_it_would_obey_and_a_pipe_every_byte() {
+        let pieces: &[&[u8]] = &[b"a\x1b[31mb\n\xc3", b"\xa4 \xff", b"end"];
+        assert_eq!(shown(true, pieces), "a\u{fffd}[31mb\n\u{e4} \u{fffd}end".as_bytes());
+        assert_eq!(shown(false, pieces), pieces.concat());
+        // A line without an end is not kept until it ends.
+        assert_eq!(shown(true, &[&vec![b'x'; 4 * PIECE]]).len(), 4 * PIECE);
+    }
+}

@@ -208,7 +208,7 @@ impl<'a> Seen<'a> {
                 run.note(format_args!("{name}: {end}; its log: mcpctl providers logs {name}"));
             }
             (Condition::Orphaned, _) => run.note(format_args!(
-                "{name}: its supervisor was killed and {} of its processes left; mcpctl providers stop {name} ends them",
+                "{name}: its supervisor was killed; processes left: {}; mcpctl providers stop {name} ends them",
                 status.processes.len()
             )),
             (Condition::Starting | Condition::Running, _) if self.declared == Declared::Not => {

@@ -44,7 +44,7 @@ mod tests {
         for (time, past, future) in texts {
             assert_eq!((lasted(millis(time)).as_str(), until(millis(time)).as_str()), (past, future));
         }
-        assert_eq!(lasted(Duration::from_secs(7_200)), "2h");
-        assert_eq!(until(Duration::from_secs(172_800)), "2d");
+        assert_eq!(lasted(Duration::from_hours(2)), "2h");
+        assert_eq!(until(Duration::from_hours(48)), "2d");
     }
 }

@@ -50,14 +50,14 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
 
-    fn file(text: &[u8]) -> Option<File> {
+    fn file(text: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
-        Some(file)
+        file
     }
 
     fn tail(old: &[u8], new: &[u8], lines: u64) -> String {
-        let (mut old, mut new) = (file(old), file(new));
+        let (mut old, mut new) = (Some(file(old)), Some(file(new)));
         seek(&mut old, &mut new, lines).unwrap();
         let mut text = String::new();
         old.unwrap().read_to_string(&mut text).unwrap();
