@@ -12,6 +12,7 @@ mod engine_commands;
 mod engine_stage;
 mod engines;
 mod engines_faults;
+mod engines_strangers;
 mod failover;
 mod files;
 mod infer;
