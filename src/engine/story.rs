@@ -251,7 +251,9 @@ mod tests {
 
     fn cause(kind: EngineKind, log: &str) -> Option<String> {
         let mut story = Story::new(kind);
-        log.lines().for_each(|line| drop(story.take(line)));
+        for line in log.lines() {
+            story.take(line);
+        }
         story.cause().map(str::to_owned)
     }
 
@@ -338,7 +340,9 @@ mod tests {
             (EngineCore pid=9) ERROR 11-22 13:00:36 [core.py:1510] AssertionError\n\
             (EngineCore pid=9) Process EngineCore:\n\
             RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}";
-        log.lines().for_each(|line| drop(story.take(line)));
+        for line in log.lines() {
+            story.take(line);
+        }
         assert_eq!(
             story.last(),
             [
@@ -385,7 +389,9 @@ mod tests {
     #[test]
     fn only_the_last_lines_are_kept_and_no_endless_one() {
         let mut story = Story::new(EngineKind::Llamacpp);
-        (0..50).for_each(|n| drop(story.take(&format!("line {n}"))));
+        for n in 0..50 {
+            story.take(&format!("line {n}"));
+        }
         story.take(&"x".repeat(100_000));
         assert_eq!(story.last().len(), LAST);
         assert_eq!(story.last()[0], "line 31");
