@@ -191,43 +191,48 @@ fn signal_supervisor(record: &Record, signal: Signal) -> bool {
 
 /// Asks an engine that was ready whether it still is.
 fn health(record: &Record, key: Option<&Secret>) -> Health {
-    let late = |asked: &Result<bool, AskError>| matches!(asked, Err(AskError::TimedOut));
-    let health = record.endpoint.get("/health", key, HEALTH_LIMIT).map(|reply| reply.status == 200);
-    // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
-    if late(&health) {
-        return Health::Well;
+    match record.endpoint.get("/health", key, HEALTH_LIMIT) {
+        Ok(reply) if reply.status == 200 => {}
+        // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
+        Err(AskError::TimedOut) => return Health::Well,
+        Ok(_) | Err(_) => return Health::Dead,
     }
-    let named = serves(&record.endpoint, &record.served, key, HEALTH_LIMIT);
-    if matches!(health, Ok(true)) && (matches!(named, Ok(true)) || late(&named)) {
-        Health::Well
-    } else {
-        Health::Dead
+    match serves(&record.endpoint, &record.served, key, HEALTH_LIMIT) {
+        Ok(Some(_)) | Err(AskError::TimedOut) => Health::Well,
+        Ok(None) | Err(_) => Health::Dead,
     }
 }
 
-/// Says whether an engine answers, and by the name that only its own start knows.
-fn is_ready(endpoint: &Endpoint, served: &str, key: Option<&Secret>, limit: Duration) -> bool {
-    endpoint.get("/health", key, limit).is_ok_and(|reply| reply.status == 200)
-        && matches!(serves(endpoint, served, key, limit), Ok(true))
+/// Gives what an engine says of itself, if it answers by the name that only its own start knows.
+fn is_ready(endpoint: &Endpoint, served: &str, key: Option<&Secret>, limit: Duration) -> Option<Served> {
+    let health = endpoint.get("/health", key, limit);
+    health.ok().filter(|reply| reply.status == 200)?;
+    serves(endpoint, served, key, limit).ok()?
 }
 
+/// An engine that answers by the right name.
+#[derive(Debug, Deserialize)]
+struct Served {
+    /// Its name for the model.
+    id: String,
+    /// The size of its context in tokens, if it says so. vLLM does.
+    max_model_len: Option<u32>,
+}
+
+/// None if it answers by another name.
 fn serves(
     endpoint: &Endpoint,
     served: &str,
     key: Option<&Secret>,
     limit: Duration,
-) -> Result<bool, AskError> {
+) -> Result<Option<Served>, AskError> {
     #[derive(Deserialize)]
     struct Models {
-        data: Vec<Model>,
-    }
-    #[derive(Deserialize)]
-    struct Model {
-        id: String,
+        data: Vec<Served>,
     }
     let reply = endpoint.get("/v1/models", key, limit)?;
-    let models = serde_json::from_slice::<Models>(&reply.body);
-    Ok(reply.status == 200 && models.is_ok_and(|models| models.data.iter().any(|model| model.id == served)))
+    let models = serde_json::from_slice::<Models>(&reply.body).ok().filter(|_| reply.status == 200);
+    Ok(models.and_then(|models| models.data.into_iter().find(|model| model.id == served)))
 }
 
 /// Ends what a start left behind whose supervisor is gone. Call only while holding the lock `alive`. The error is the

@@ -122,7 +122,11 @@ impl Lease {
         limits: &Limits,
         sink: &mut dyn Sink,
     ) -> Result<Complete, Failed> {
-        chat::complete(&self.client, &self.options, &self.endpoint, limits, &request.for_local(), sink)
+        let request = match &self.engine {
+            Some(engine) => request.for_local().limited(engine.record.context),
+            None => request.for_local(),
+        };
+        chat::complete(&self.client, &self.options, &self.endpoint, limits, &request, sink)
     }
 
     /// Lets go of an engine that hangs or has died, and has it ended; says whether another try makes sense.

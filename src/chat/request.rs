@@ -27,6 +27,11 @@ const LOCAL_FIELDS: &[&str] = &[
     "top_p",
 ];
 
+/// The fields by which a caller limits an answer.
+const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+/// The limit of an answer for which the caller sets none, in tokens.
+const ANSWER_MAX: u32 = 16_384;
+
 /// One message of a conversation. Content parts, tool calls and names pass through untouched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -83,6 +88,24 @@ impl ChatRequest {
         request.params.retain(|key, _| LOCAL_FIELDS.contains(&key.as_str()));
         request
     }
+
+    /// The same request with a limit for the answer, if it has none: without one vLLM goes on to the end of its
+    /// context. `context` is the size of that in tokens, question and answer together; vLLM refuses a limit that goes
+    /// beyond it.
+    #[must_use]
+    pub fn limited(mut self, context: Option<u32>) -> Self {
+        if LIMITS.iter().any(|key| self.params.contains_key(*key)) {
+            return self;
+        }
+        let room = context.map_or(ANSWER_MAX, |context| {
+            // Three bytes a token is a high guess of the question for text and for code; the rest is for the template.
+            let bytes = json!(self.messages).to_string().len();
+            let question = u32::try_from(bytes / 3).unwrap_or(u32::MAX).saturating_add(64);
+            context.saturating_sub(question).max(context / 16).max(1)
+        });
+        self.params.insert("max_tokens".into(), room.min(ANSWER_MAX).into());
+        self
+    }
 }
 
 #[cfg(test)]
@@ -104,5 +127,25 @@ mod tests {
         assert_eq!(keys, ["model", "messages", "temperature", "stream", "stream_options"]);
         assert_eq!(body["model"], "tiny");
         assert!(LOCAL_FIELDS.is_sorted() && LOCAL_FIELDS.contains(&"messages"));
+    }
+
+    #[test]
+    fn an_answer_without_a_limit_gets_one_that_fits_the_context() {
+        let question = |content: &str| ChatRequest {
+            messages: vec![Message::text("user", content)],
+            ..ChatRequest::default()
+        };
+        let limit = |request: ChatRequest, context| request.limited(context).params["max_tokens"].clone();
+        assert_eq!(limit(question("hi"), None), ANSWER_MAX);
+        assert_eq!(limit(question("hi"), Some(131_072)), ANSWER_MAX);
+        let room = limit(question("hi"), Some(2048)).as_u64().unwrap();
+        assert!((1900..2048).contains(&room), "{room}");
+        // A question that may fill the context leaves room for some words; the engine knows better.
+        assert_eq!(limit(question(&"x".repeat(9000)), Some(2048)), 128);
+        for key in LIMITS {
+            let mut request = question("hi");
+            request.params.insert(key.into(), 7.into());
+            assert_eq!(request.clone().limited(Some(2048)).params, request.params);
+        }
     }
 }

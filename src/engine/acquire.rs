@@ -230,7 +230,7 @@ impl Acquire {
         if self.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
             if self.asked.is_some()
                 && let Ok(key) = self.key(record)
-                && is_ready(&record.endpoint, &record.served, key.as_ref(), ASK_EVERY)
+                && is_ready(&record.endpoint, &record.served, key.as_ref(), ASK_EVERY).is_some()
             {
                 self.health = Some((record.instance.clone(), Health::Well));
             }

@@ -46,6 +46,9 @@ pub struct Record {
     pub started: u64,
     /// After how many seconds without a request it stops; 0 is never.
     pub idle_seconds: f64,
+    /// The size of its context in tokens, once it is ready and if it says so.
+    #[serde(default)]
+    pub context: Option<u32>,
     /// Where it is in its life.
     pub state: State,
 }

@@ -105,6 +105,7 @@ impl Supervisor {
             endpoint,
             started: now.as_secs(),
             idle_seconds: launch.idle_seconds,
+            context: None,
             state: State::Loading { stage: None },
         };
         place.write_record(&record)?;

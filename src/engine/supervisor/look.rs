@@ -27,6 +27,10 @@ impl Supervisor {
             events.push(match signal {
                 watch::Asked::Stop => Event::StopAsked,
                 watch::Asked::Kill => Event::KillAsked,
+                watch::Asked::StopNow => {
+                    self.why.get_or_insert(Ending::Asked);
+                    Event::KillAsked
+                }
             });
         }
         if let Some(ending) = family::reap(self.engine) {
@@ -94,13 +98,14 @@ impl Supervisor {
     }
 
     /// It answers, and by the name that only this start knows.
-    fn answers(&self) -> bool {
-        engine::is_ready(
-            &self.record.endpoint,
-            &self.record.served,
-            self.key.as_ref(),
-            Duration::from_secs(2),
-        )
+    fn answers(&mut self) -> bool {
+        let (record, limit) = (&self.record, Duration::from_secs(2));
+        let Some(served) = engine::is_ready(&record.endpoint, &record.served, self.key.as_ref(), limit)
+        else {
+            return false;
+        };
+        self.record.context = served.max_model_len;
+        true
     }
 
     /// Requests that are not ours: somebody may use its endpoint by hand.
