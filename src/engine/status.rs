@@ -159,7 +159,7 @@ pub fn stop(env: &Environment, provider: &str, now: bool) -> Result<Stopped, Eng
                 }
                 Some(_) | None => {
                     seen = leftovers(&record);
-                    if signal_supervisor(&record, if now { Signal::USR1 } else { Signal::TERM }) {
+                    if signal_supervisor(&record, if now { Signal::USR2 } else { Signal::TERM }) {
                         asked = Some((record.instance, Instant::now()));
                     }
                 }

@@ -156,6 +156,18 @@ fn a_start_that_is_not_waited_for_goes_on_and_one_that_loads_can_be_stopped() {
 }
 
 #[test]
+fn an_engine_that_is_stopped_at_once_has_not_failed() {
+    let engine = FakeEngine::llama().ignoring_term();
+    let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));
+    dana.ok(&["start", "laptop"]);
+    let stopped = matches(r"laptop stopped \(1 process, \d+\.\d s\)");
+    dana.providers(&["stop", "laptop", "--now"]).assert().code(0).stdout(stopped);
+    let status = dana.status("laptop");
+    assert_eq!((&status["state"], &status["lastEnd"]["reason"]), (&"stopped".into(), &"asked".into()));
+    assert_eq!(engine.signals(), [""; 0]);
+}
+
+#[test]
 fn progress_is_a_line_a_stage_in_a_pipe_and_nothing_with_q() {
     let engine = FakeEngine::llama();
     let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));

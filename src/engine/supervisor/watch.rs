@@ -12,8 +12,10 @@ use std::{io, os::fd::AsFd, time::Duration};
 pub(super) enum Asked {
     /// SIGTERM or SIGINT: end when what is in flight is done.
     Stop,
-    /// SIGUSR1: end at once.
+    /// SIGUSR1: end at once, because the engine does not answer.
     Kill,
+    /// SIGUSR2: end at once, because somebody wants that.
+    StopNow,
 }
 
 /// The signals of a supervisor, as a file to wait for.
@@ -25,7 +27,7 @@ impl Watch {
     /// From here on signals wait to be read. SIGHUP waits for ever: nobody reads it.
     pub(super) fn new() -> io::Result<Self> {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGCHLD] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCHLD] {
             set.add(signal);
         }
         let mut blocked = set;
@@ -55,6 +57,7 @@ impl Watch {
             match i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
                 Some(Signal::SIGTERM | Signal::SIGINT) => asked.push(Asked::Stop),
                 Some(Signal::SIGUSR1) => asked.push(Asked::Kill),
+                Some(Signal::SIGUSR2) => asked.push(Asked::StopNow),
                 // A child has ended: looked at in any case.
                 Some(_) | None => {}
             }
