@@ -6,7 +6,7 @@ use crate::{
     support::{Client, LIMIT, Stage, provider, says},
 };
 use assert_cmd::Command;
-use fakes::{FakeEngine, LlamaServer, Worker, wait_until};
+use fakes::{Canary, FakeEngine, LlamaServer, Worker, process_args_and_env, wait_until};
 use predicates::prelude::*;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -222,6 +222,27 @@ fn e07_a_start_that_fails_shows_its_cause_and_the_end_of_its_log() {
     assert!(dana.ok(&["list"]).contains("laptop  vllm-managed  failed  "));
     assert!(dana.ok(&["logs", "laptop"]).contains(cause));
     assert_eq!(dana.ok(&["stop", "laptop"]), "laptop was not running\n");
+}
+
+#[test]
+fn k02_an_engine_and_its_supervisor_see_no_token_of_whoever_starts_them() {
+    let engine = FakeEngine::llama();
+    let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));
+    let mut start = dana.providers(&["start", "laptop"]);
+    for name in ["MCPCTL_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "LD_LIBRARY_PATH"] {
+        start.env(name, "canary-of-a-shell");
+    }
+    start.env("CUDA_VISIBLE_DEVICES", "1").assert().code(0);
+    let seen = engine.environment();
+    assert_eq!((seen["CUDA_VISIBLE_DEVICES"].as_str(), seen.get("MCPCTL_TOKEN")), ("1", None));
+    let supervisor = dana.status("laptop")["supervisorPid"].as_u64().unwrap().try_into().unwrap();
+    let mut canary = Canary::new();
+    canary.watch("a secret of the shell", "canary-of-a-shell");
+    let (engine_sees, supervisor_sees) = (format!("{seen:?}"), process_args_and_env(supervisor));
+    canary.sweep(
+        &[dana.0.home()],
+        &[("the engine", engine_sees.as_bytes()), ("its supervisor", &supervisor_sees)],
+    );
 }
 
 #[test]

@@ -45,24 +45,6 @@ fn k01_no_flag_takes_a_token_and_no_process_list_shows_one() {
 }
 
 #[test]
-fn k02_a_managed_provider_starts_no_program_and_says_so() {
-    let stage = Stage::new();
-    stage.upstream.stop();
-    let trace = stage.dana.home().join("started");
-    let binary = stage.dana.home().join("llama-server");
-    fs::write(&binary, format!("#!/bin/sh\nenv > {}\n", trace.display())).unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).unwrap();
-    let entry = format!(
-        "providers:\n  - name: box\n    type: llamacpp-managed\n    failoverFor: chat-prod\n    model: ~/m.gguf\n    binaryPath: {}\n",
-        binary.display()
-    );
-    stage.dana.providers(&entry);
-    let refused = says("central answered 502").and(says("not yet startable"));
-    stage.dana.infer(&[]).code(7).stdout("").stderr(refused);
-    assert!(!trace.exists(), "the engine was started");
-}
-
-#[test]
 fn k03_neither_more_words_nor_any_error_shows_the_token() {
     let stage = Stage::new();
     let mut canary = Canary::new();
