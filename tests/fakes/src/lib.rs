@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Mcpd`] | the server as a child process with a database of its own |
 //! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
+//! | [`Vllm`] | where vLLM and the same model for it are |
 //!
 //! | double | what it stands for |
 //! |---|---|
@@ -36,6 +37,7 @@ mod mcpd;
 mod program;
 mod server;
 mod tls;
+mod vllm;
 mod wait;
 pub mod wire;
 
@@ -49,4 +51,5 @@ pub use http::{Exchange, Request, Response};
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
 pub use tls::Certificate;
+pub use vllm::Vllm;
 pub use wait::{required, wait_until};

@@ -127,7 +127,7 @@ impl Drop for LlamaServer {
     }
 }
 
-fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the package stands two folders deep")
 }
 
