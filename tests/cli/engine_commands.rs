@@ -1,94 +1,21 @@
-//! `providers start`, `stop`, `status` and `logs`: what people and programs see of engines, and that whatever is left
-//! of one can be found and ended.
+//! `providers start`, `stop`, `status` and `logs`, as people and programs see them when all is well.
 
 use crate::{
-    engine_stage::{llama, processes_of, signal, texts, wait_for_end},
+    engine_home::{Home, matches},
+    engine_stage::{llama, signal, wait_for_end},
     support::{Client, LIMIT, Stage, provider, says},
 };
-use assert_cmd::Command;
-use fakes::{Canary, FakeEngine, LlamaServer, Worker, process_args_and_env, wait_until};
+use fakes::{Canary, FakeEngine, LlamaServer, process_args_and_env, wait_until};
 use predicates::prelude::*;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
     path::PathBuf,
-    process::{self, Stdio},
+    process::Stdio,
 };
-
-/// A person with a home and no server. When it goes, it ends every engine of that home: their supervisors are no
-/// children of the test.
-struct Home(Client);
-
-impl Home {
-    fn new(entries: &str) -> Self {
-        Self::of(Client::stranger("http://127.0.0.1:9"), entries)
-    }
-
-    fn of(client: Client, entries: &str) -> Self {
-        let run = client.home().join("run");
-        fs::create_dir(&run).unwrap();
-        fs::set_permissions(run, fs::Permissions::from_mode(0o700)).unwrap();
-        let home = Self(client);
-        home.declare(entries);
-        home
-    }
-
-    fn declare(&self, entries: &str) {
-        self.0.providers(&format!("providers:\n{entries}"));
-    }
-
-    fn raw(&self, args: &[&str]) -> process::Command {
-        let mut command = self.0.raw([&["providers"], args].concat());
-        command.env("XDG_RUNTIME_DIR", self.0.home().join("run"));
-        command
-    }
-
-    /// `mcpctl providers` with these arguments.
-    fn providers(&self, args: &[&str]) -> Command {
-        let mut command = Command::from_std(self.raw(args));
-        command.timeout(LIMIT);
-        command
-    }
-
-    /// Runs one that must succeed, and gives stdout.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.providers(args).assert().code(0).get_output().clone();
-        texts(&output).0
-    }
-
-    /// What `providers status -o json` says of one, whatever its exit code.
-    fn status(&self, name: &str) -> Value {
-        let output = self.providers(&["status", name, "-o", "json"]).output().unwrap();
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-        document["items"][0].clone()
-    }
-
-    fn wait_for(&self, name: &str, state: &str) {
-        wait_until(LIMIT, state, || self.status(name)["state"] == state);
-    }
-
-    fn place(&self, name: &str) -> PathBuf {
-        self.0.home().join(".local/state/mcpctl/v1/engines").join(name)
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let stopped = self.providers(&["stop", "--all", "--now"]).output();
-        if !std::thread::panicking() {
-            wait_until(LIMIT, &format!("the end of all engines after {stopped:?}"), || {
-                processes_of(self.0.home()).is_empty()
-            });
-        }
-    }
-}
-
-fn matches(pattern: &str) -> impl Predicate<str> + use<> {
-    predicate::str::is_match(format!("^{pattern}\n$")).unwrap()
-}
 
 #[test]
 fn the_life_of_a_real_engine_as_its_commands_show_it() {
@@ -196,32 +123,9 @@ fn e05_a_start_whose_command_is_interrupted_ends() {
     let mut child = dana.raw(&["start", "laptop"]).stderr(Stdio::null()).spawn().unwrap();
     let pid = engine.wait_for_start();
     signal(child.id(), Signal::INT);
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(2));
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
     wait_for_end(pid);
     dana.wait_for("laptop", "stopped");
-}
-
-#[test]
-fn e07_a_start_that_fails_shows_its_cause_and_the_end_of_its_log() {
-    let cause = "ValueError: Free memory on device (1.71/22.0 GiB) is less than desired";
-    let engine = FakeEngine::vllm().failing_at_start(1, &["first words", cause]);
-    let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));
-    let error = format!("error: laptop: vLLM did not start: it ended with exit code 1: {cause}\n");
-    let told =
-        says(&error).and(says("| first words\n")).and(says("  all of it: mcpctl providers logs laptop\n"));
-    dana.providers(&["start", "laptop"]).assert().code(7).stdout("").stderr(told);
-    let note =
-        format!("note: laptop: it ended with exit code 1: {cause}; its log: mcpctl providers logs laptop\n");
-    dana.providers(&["status"]).assert().code(0).stdout(says("laptop  failed  -")).stderr(note.clone());
-    dana.providers(&["status", "laptop"]).assert().code(3).stderr(note);
-    let end = dana.status("laptop")["lastEnd"].clone();
-    assert_eq!(
-        (&end["reason"], &end["cause"], &end["failure"]),
-        (&"exited".into(), &cause.into(), &true.into())
-    );
-    assert!(dana.ok(&["list"]).contains("laptop  vllm-managed  failed  "));
-    assert!(dana.ok(&["logs", "laptop"]).contains(cause));
-    assert_eq!(dana.ok(&["stop", "laptop"]), "laptop was not running\n");
 }
 
 #[test]
@@ -243,106 +147,6 @@ fn k02_an_engine_and_its_supervisor_see_no_token_of_whoever_starts_them() {
         &[dana.0.home()],
         &[("the engine", engine_sees.as_bytes()), ("its supervisor", &supervisor_sees)],
     );
-}
-
-#[test]
-fn e06_an_engine_whose_supervisor_was_killed_is_shown_and_can_be_stopped() {
-    let engine =
-        FakeEngine::vllm().ignoring_term().worker(Worker { setsid: true, rename: true, ..Worker::default() });
-    let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));
-    dana.ok(&["start", "laptop"]);
-    let supervisor = dana.status("laptop")["supervisorPid"].as_u64().unwrap().try_into().unwrap();
-    signal(supervisor, Signal::KILL);
-    wait_for_end(supervisor);
-    let note = "note: laptop: its supervisor was killed; processes left: 2; \
-                mcpctl providers stop laptop ends them\n";
-    dana.providers(&["status"]).assert().code(0).stdout(says("laptop  orphaned  ")).stderr(note);
-    let status = dana.status("laptop");
-    assert_eq!((&status["supervisorPid"], status["processes"].as_array().unwrap().len()), (&Value::Null, 2));
-    let stopped = matches(r"laptop stopped \(2 processes, \d+\.\d s\)");
-    dana.providers(&["stop", "laptop"]).assert().code(0).stdout(stopped);
-    for pid in engine.starts().into_iter().chain(engine.workers()) {
-        wait_for_end(pid);
-    }
-    assert_eq!(dana.status("laptop")["state"], "stopped");
-}
-
-#[test]
-fn c05_an_engine_whose_entry_is_gone_is_shown_and_stopped_with_the_others() {
-    let (kept, removed) = (FakeEngine::llama(), FakeEngine::llama());
-    let entry = kept.provider("kept", "chat-prod", "");
-    let dana = Home::new(&format!("{entry}{}", removed.provider("removed", "code-prod", "")));
-    dana.ok(&["start", "kept"]);
-    dana.ok(&["start", "removed"]);
-    dana.declare(&entry);
-    let row = predicate::str::is_match(r"(?m)^removed  running .* in 15m +-$").unwrap();
-    dana.providers(&["status"])
-        .assert()
-        .code(0)
-        .stdout(row)
-        .stderr(says("note: removed: its entry was removed from the provider file"));
-    assert_eq!(dana.status("removed")["declared"], false);
-    dana.providers(&["start", "removed"]).assert().code(2).stderr(says("no provider is named \"removed\""));
-    let both = matches(r"kept stopped \(1 process, .* s\)\nremoved stopped \(1 process, .* s\)");
-    dana.providers(&["stop", "--all"]).assert().code(0).stdout(both);
-    // What has ended and is declared nowhere is of no interest any more, unless it is asked for.
-    assert!(!dana.ok(&["status"]).contains("removed"));
-    assert_eq!(dana.status("removed")["state"], "stopped");
-}
-
-#[test]
-fn c05_a_broken_provider_file_keeps_nobody_from_seeing_and_stopping_engines() {
-    let engine = FakeEngine::llama();
-    let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));
-    dana.ok(&["start", "laptop"]);
-    let missing = dana.0.home().join("none.yaml");
-    let missing = missing.to_str().unwrap();
-    for (more, what) in [
-        (vec![], "warning: providers.yaml:2:5: "),
-        (
-            vec!["--providers", missing],
-            "none.yaml does not exist; shown are only engines that were started here",
-        ),
-    ] {
-        dana.declare("  - nme: laptop\n");
-        let providers = |args: &[&str]| dana.providers(&[args, &more].concat());
-        providers(&["status"]).assert().code(0).stdout(says("laptop  running")).stderr(says(what));
-        providers(&["status", "-o", "json"]).assert().stdout(says("\"declared\": null"));
-        providers(&["logs", "laptop", "--tail", "1"]).assert().code(0).stdout(says("listening"));
-        providers(&["start", "laptop"]).assert().code(2);
-        providers(&["stop", "other"]).assert().code(2);
-        providers(&["stop", "laptop"]).assert().code(0).stdout(says("laptop stopped"));
-        dana.declare(&engine.provider("laptop", "chat-prod", ""));
-        dana.ok(&["start", "laptop"]);
-    }
-    fs::remove_file(dana.0.providers_path()).unwrap();
-    assert!(dana.ok(&["stop", "--all"]).starts_with("laptop stopped"));
-}
-
-#[test]
-fn e11_a_record_that_cannot_be_read_hides_no_other_engine() {
-    let engine = FakeEngine::llama();
-    let entries = ["damaged", "newer", "well"].map(|name| engine.provider(name, &format!("{name}-llm"), ""));
-    let dana = Home::new(&entries.concat());
-    for name in ["damaged", "newer", "well"] {
-        dana.ok(&["start", name]);
-        if name != "well" {
-            dana.ok(&["stop", name]);
-        }
-    }
-    fs::write(dana.place("damaged").join("record.json"), "{").unwrap();
-    fs::write(dana.place("newer").join("record.json"), r#"{"format": 9}"#).unwrap();
-    // Not ours: it has no name that a provider can have.
-    fs::write(dana.place(".DS_Store"), "").unwrap();
-    let rows = r"NAME .*\ndamaged  unknown  - .*\nnewer    unknown  - .*\nwell     running  .*";
-    let told = says("warning: damaged: ").and(says("is damaged")).and(says("was written by a newer mcpctl"));
-    dana.providers(&["status"]).assert().code(0).stdout(matches(rows)).stderr(told);
-    dana.providers(&["status", "newer", "-o", "json"]).assert().code(3).stdout(says("\"error\": "));
-    let others = dana.providers(&["stop", "--all"]).assert().code(7);
-    others.stdout(says("well stopped")).stderr(says("warning: damaged: ").and(says("warning: newer: ")));
-    for name in ["damaged", "newer"] {
-        fs::remove_file(dana.place(name).join("record.json")).unwrap();
-    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod bugs;
 mod commands;
 mod contract;
 mod engine_commands;
+mod engine_home;
+mod engine_leftovers;
 mod engine_stage;
 mod engines;
 mod engines_faults;
