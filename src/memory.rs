@@ -11,19 +11,22 @@ use std::path::PathBuf;
 #[must_use]
 pub fn decision_required(env: &Environment, origin: &str) -> bool {
     // Without a folder nothing can have been remembered.
-    record(env, origin).is_some_and(|path| path.try_exists().unwrap_or(true))
+    folder(env).is_some_and(|folder| folder.join(credential::file_name(origin)).try_exists().unwrap_or(true))
 }
 
 /// Remembers that the server at `origin` sends the header.
 pub fn decision_seen(env: &Environment, origin: &str) -> Result<(), files::FileError> {
-    match record(env, origin) {
-        Some(path) if !path.exists() => files::write_private(&path, b""),
-        Some(_) | None => Ok(()),
+    let Some(folder) = folder(env) else { return Ok(()) };
+    let name = credential::file_name(origin);
+    if folder.join(&name).exists() {
+        return Ok(());
     }
+    // Never through a link, or into a home, of somebody else.
+    files::private_folder(&folder)?.write(&name, b"")
 }
 
-fn record(env: &Environment, origin: &str) -> Option<PathBuf> {
-    Some(env.state_folder()?.join("v1").join("decision-seen").join(credential::file_name(origin)))
+fn folder(env: &Environment) -> Option<PathBuf> {
+    Some(env.state_folder()?.join("v1").join("decision-seen"))
 }
 
 #[cfg(test)]
