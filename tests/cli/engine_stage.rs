@@ -155,6 +155,16 @@ pub(crate) fn llama(program: &Path, more: &str) -> String {
     )
 }
 
+/// A program within another one, such as `unshare`, whose arguments come first.
+pub(crate) fn within(wrapper: &[&str], inner: &process::Command) -> process::Command {
+    let mut command = process::Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Waits until a permission of this moment is too old to be worth a prompt.
 pub(crate) fn wait_until_old(asked: Moment) {
     wait_until(LIMIT, "the age of a permission", || asked.elapsed() > OLD);

@@ -14,6 +14,7 @@ mod engine_leftovers;
 mod engine_stage;
 mod engines;
 mod engines_faults;
+mod engines_files;
 mod engines_strangers;
 mod failover;
 mod files;
