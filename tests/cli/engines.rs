@@ -1,7 +1,7 @@
 //! An engine that mcpctl starts, from its first request to its end: shared, counted, found again, stopped.
 
 use crate::{
-    engine_stage::{EngineStage, ended, signal, texts, wait_for_end, wait_until_old},
+    engine_stage::{EngineStage, ended, signal, texts, wait_for_end, wait_until_old, within},
     support::{LIMIT, PROMPT, TEN_WORDS, says},
 };
 use fakes::{FakeEngine, alive, required, wait_until};
@@ -51,6 +51,49 @@ fn p18_a_start_that_takes_longer_than_a_permission_lasts_asks_again() {
     assert!(stderr.contains("confirmed by the server") && stderr.contains(", again"), "{stderr}");
     erin.assert_asked(1, 2);
     assert_eq!(kept.chats().len(), 1);
+}
+
+/// As if the machine slept: the command stands still between the word of the server and the prompt.
+#[test]
+fn g04_a_permission_ages_while_the_command_stands_still() {
+    let engine = FakeEngine::vllm().gated();
+    let stage = EngineStage::of(&engine, "");
+    let child = stage.begin(&[]);
+    engine.wait_for_start();
+    let asked = Moment::now();
+    signal(child.id(), Signal::STOP);
+    engine.open_gate();
+    stage.wait_for_phase("ready");
+    stage.mcpd.delete_binding("dana-chat");
+    wait_until_old(asked);
+    signal(child.id(), Signal::CONT);
+    let output = ended(child);
+    let (stdout, stderr) = texts(&output);
+    assert_eq!((output.status.code(), stdout.as_str()), (Some(5), ""), "{stderr}");
+    stage.assert_asked(1, 2);
+    assert!(engine.chats().is_empty(), "the engine got the prompt");
+}
+
+/// The clock by which permissions and engines age goes on while the machine sleeps: only that clock is moved here.
+#[test]
+fn g04_the_clock_counts_the_sleep_of_the_machine() {
+    let jump = ["unshare", "--time", "--boottime", "1000000"];
+    let tried = std::process::Command::new(jump[0]).args(&jump[1..]).arg("true").output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return required("time namespace of one's own");
+    }
+    let engine = FakeEngine::llama();
+    let stage = EngineStage::of(&engine, "");
+    let before = Moment::now().as_secs();
+    let output = within(&jump, &stage.raw(&["infer", "chat-prod", PROMPT])).output().unwrap();
+    assert_eq!(texts(&output).0, format!("{TEN_WORDS}\n"), "{output:?}");
+    let started = stage.record()["started"].as_u64().unwrap();
+    assert!(started >= before + 1_000_000, "{started} is another clock than {before}");
+    // Process numbers start at other moments in there, so that nobody out here may end it.
+    let target = stage.pid_of("engine").to_string();
+    let stop = stage.raw(&["providers", "stop", "laptop", "--now"]);
+    let stopped = within(&["nsenter", "--target", &target, "--time"], &stop).output().unwrap();
+    assert!(stopped.status.success(), "{stopped:?}");
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {

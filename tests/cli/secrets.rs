@@ -1,7 +1,10 @@
 //! Secrets: how they come in, and that they come out nowhere.
 
-use crate::support::{Client, PROMPT, Stage, provider, says};
-use fakes::{Canary, Evild, Fault, process_args_and_env, wire};
+use crate::{
+    engine_stage::EngineStage,
+    support::{Client, PROMPT, Stage, provider, says},
+};
+use fakes::{Canary, Evild, FakeEngine, Fault, process_args_and_env, wire};
 use predicates::prelude::*;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::{
@@ -42,6 +45,52 @@ fn k01_no_flag_takes_a_token_and_no_process_list_shows_one() {
     let mut canary = Canary::new();
     canary.watch("the token", &stage.dana_token);
     canary.sweep(&[], &[("arguments and environment", &shown)]);
+}
+
+#[test]
+fn k02_an_engine_sees_only_the_variables_that_it_may_see_and_nobody_a_token() {
+    let engine = FakeEngine::vllm();
+    let stage = EngineStage::of(&engine, "port: 0");
+    let mut canary = Canary::new();
+    canary.watch("dana's token", &stage.dana_token);
+    let mut command = stage.cmd(&["infer", "chat-prod", PROMPT]);
+    command.env_remove("MCPCTL_TOKEN_FILE").env("MCPCTL_TOKEN", &stage.dana_token).env("LANG", "C");
+    for name in [
+        "AWS_SECRET_ACCESS_KEY",
+        "OPENAI_API_KEY",
+        "HF_TOKEN",
+        "VLLM_API_KEY",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "HTTPS_PROXY",
+        "BASH_ENV",
+        "MCPCTL_ENGINE",
+        "ANYTHING_ELSE",
+    ] {
+        command.env(name, canary.secret(name));
+    }
+    command.assert().code(0);
+    let environment = engine.environment();
+    let names: Vec<_> = environment.keys().map(String::as_str).collect();
+    let own = ["MCPCTL_ENGINE", "VLLM_API_KEY", "VLLM_HOST_IP", "VLLM_NO_USAGE_STATS"];
+    let mut expected = [&["FAKE_ENGINE", "HOME", "LANG", "PATH"], &own[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    let values: Vec<_> = environment.into_values().collect();
+    let of = |who: &str| process_args_and_env(stage.pid_of(who));
+    canary.sweep(
+        &[stage.dana.home()],
+        &[
+            ("the engine's environment", values.join(" ").as_bytes()),
+            ("what the kernel shows of the engine", &of("engine")),
+            ("what the kernel shows of the supervisor", &of("supervisor")),
+            ("what the engine got", &engine.requests()),
+        ],
+    );
+    let shown = fs::read(format!("/proc/{}/environ", stage.pid_of("supervisor"))).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&shown), "", "the supervisor needs no variable");
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Interruptions: they end the program at once, and never become a failover.
 
-use crate::support::{Client, PROMPT, Stage};
-use fakes::{Blackhole, Engine, Evild, Fault, Gate, Script, Step, wire};
+use crate::{
+    engine_stage::{EngineStage, wait_for_end},
+    support::{Client, PROMPT, Stage, TEN_WORDS},
+};
+use fakes::{Blackhole, Engine, Evild, FakeEngine, Fault, Gate, Script, Step, alive, wait_until, wire};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -120,6 +125,61 @@ fn g01_while_the_local_provider_thinks_and_streams() {
             stage.local.wait_for_cancel(AT_ONCE);
             assert_eq!(stage.local.requests(), 1);
         }
+    }
+}
+
+#[test]
+fn g01_while_another_command_starts_the_engine() {
+    let engine = FakeEngine::llama();
+    let stage = EngineStage::of(&engine, "");
+    stage.infer(&[]).code(0);
+    stage.stop(true).unwrap();
+    for (lock, signal) in ["start.lock", "use.lock"].into_iter().zip(SIGNALS) {
+        let path = stage.place().join(lock);
+        let held = File::options().write(true).open(&path).unwrap();
+        held.lock().unwrap();
+        let child = stage.begin(&[]);
+        let files = PathBuf::from(format!("/proc/{}/fd", child.id()));
+        let opened = || {
+            let all = fs::read_dir(&files).into_iter().flatten().flatten();
+            all.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == path)
+        };
+        wait_until(REACHED, "somebody waits for the lock", opened);
+        interrupt(child, signal);
+        assert_eq!((engine.starts().len(), engine.chats().len()), (1, 1));
+    }
+    stage.infer(&[]).code(0).stdout(format!("{TEN_WORDS}\n"));
+}
+
+#[test]
+fn g01_while_the_engine_starts() {
+    for signal in SIGNALS {
+        let engine = FakeEngine::vllm().gated();
+        let stage = EngineStage::of(&engine, "");
+        let child = stage.begin(&[]);
+        let pid = engine.wait_for_start();
+        interrupt(child, signal);
+        // Nobody waits for it any more.
+        wait_for_end(pid);
+        assert!(engine.chats().is_empty());
+        stage.assert_asked(1, 1);
+    }
+}
+
+#[test]
+fn g01_while_the_engine_answers() {
+    for signal in SIGNALS {
+        let engine = FakeEngine::vllm().pausing_in_chat();
+        let stage = EngineStage::of(&engine, "");
+        let mut child = stage.begin(&[]);
+        let mut first = [0; 3];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        interrupt(child, signal);
+        // The engine is well, and free for the next one.
+        assert!(alive(stage.pid_of("engine")));
+        engine.open_chat_gate();
+        stage.infer(&[]).code(0).stdout(format!("{TEN_WORDS}\n"));
+        assert_eq!((engine.starts().len(), engine.chats().len()), (1, 2));
     }
 }
 
