@@ -50,6 +50,7 @@ const TICK_SLOW: Duration = Duration::from_millis(500);
 /// Runs the hidden command: reads a [`Launch`] from standard input, says `ok` or what is wrong on standard output once
 /// that is known, and returns when the engine is gone.
 pub fn run() -> u8 {
+    close_inherited();
     match Supervisor::begin() {
         Ok(mut supervisor) => {
             answer("ok");
@@ -60,6 +61,17 @@ pub fn run() -> u8 {
             answer(&refused.to_string());
             1
         }
+    }
+}
+
+/// What the caller's shell had open is not for an engine to keep: a lock of it would be held, and a reader of it would
+/// wait, for as long as the engine lives. To be called before anything of our own is opened.
+fn close_inherited() {
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
+    let open: Vec<_> = fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(number).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // One of them was that folder, and is closed already.
+        let _ = nix::unistd::close(fd);
     }
 }
 
