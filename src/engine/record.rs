@@ -92,6 +92,8 @@ pub enum Ending {
     Exited(i32),
     /// A signal ended it that was not ours.
     Killed(i32),
+    /// It ended, and the kernel kept for nobody how.
+    Unseen,
     /// It could not be started at all.
     NotStarted(String),
     /// It showed no progress for so many seconds.
@@ -117,6 +119,7 @@ impl End {
         match &self.why {
             Ending::Exited(_)
             | Ending::Killed(_)
+            | Ending::Unseen
             | Ending::NotStarted(_)
             | Ending::Stalled(_)
             | Ending::Hung
@@ -132,6 +135,7 @@ impl fmt::Display for End {
             Ending::Exited(code) => write!(f, "it ended with exit code {code}")?,
             Ending::Killed(9) => f.write_str("it was killed (signal 9), perhaps for lack of memory")?,
             Ending::Killed(signal) => write!(f, "it ended by signal {signal}")?,
+            Ending::Unseen => f.write_str("it ended")?,
             Ending::NotStarted(why) => return f.write_str(why),
             Ending::Stalled(seconds) => {
                 write!(f, "it showed no progress for {seconds} s (startTimeoutSeconds) and was stopped")?;

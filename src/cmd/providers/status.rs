@@ -232,6 +232,7 @@ fn ended(end: &End) -> Value {
     let reason = match end.why {
         Ending::Exited(_) => "exited",
         Ending::Killed(_) => "killed",
+        Ending::Unseen => "unseen",
         Ending::NotStarted(_) => "not_started",
         Ending::Stalled(_) => "stalled",
         Ending::Unwanted => "unwanted",
