@@ -73,9 +73,12 @@ fn stat(pid: i32) -> Option<Stat> {
     Some(Stat { state, parent, started })
 }
 
-/// The random name that the kernel gave this boot.
-pub fn boot_id() -> std::io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+/// Where a number means a process: the random name that the kernel gave this boot, and the namespace in which the
+/// numbers are counted (containers that share a home have their own).
+pub fn here() -> std::io::Result<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let namespace = fs::read_link("/proc/self/ns/pid")?;
+    Ok(format!("{} {}", boot.trim(), namespace.display()))
 }
 
 fn all() -> impl Iterator<Item = i32> {
@@ -110,9 +113,10 @@ pub const MARK: &str = "MCPCTL_ENGINE";
 ///
 /// Two marks tell them, because programs that rename themselves (vLLM's engine) overwrite their environment: the
 /// variable [`MARK`] with a random value, and standard output or standard error into the pipe that the supervisor
-/// had made for its log. The kernel numbers pipes anew for each, so nobody else has that one.
+/// had made for its log. Numbers of pipes come again after four thousand million; what is older than the start is a
+/// stranger in any case.
 #[must_use]
-pub fn marked(instance: &str, pipe: u64) -> Vec<Process> {
+pub fn marked(instance: &str, pipe: u64, since: u64) -> Vec<Process> {
     let me = rustix::process::geteuid().as_raw();
     let mark = format!("{MARK}={instance}");
     let pipe = format!("pipe:[{pipe}]");
@@ -121,7 +125,7 @@ pub fn marked(instance: &str, pipe: u64) -> Vec<Process> {
         if fs::metadata(&folder).ok()?.uid() != me && me != 0 {
             return None;
         }
-        let process = Process::find(pid)?;
+        let process = Process::find(pid).filter(|process| process.started >= since)?;
         let environment = fs::read(format!("{folder}/environ")).unwrap_or_default();
         let writes =
             |fd: u8| fs::read_link(format!("{folder}/fd/{fd}")).is_ok_and(|to| to == Path::new(&pipe));
@@ -237,7 +241,7 @@ mod tests {
         // The variable is there once the child has become the program.
         let expected: Vec<i32> = children[..2].iter().map(|child| child.id().try_into().unwrap()).collect();
         let found = || -> Vec<i32> {
-            let mut pids: Vec<_> = marked("e06-instance", pipe).iter().map(|p| p.pid).collect();
+            let mut pids: Vec<_> = marked("e06-instance", pipe, 0).iter().map(|p| p.pid).collect();
             pids.sort_unstable();
             pids
         };
@@ -249,6 +253,8 @@ mod tests {
         }
         // This test holds the reading end, which is no output of a process.
         assert_eq!(found(), expected);
+        // Whoever was there before the start did not come of it.
+        assert_eq!(marked("e06-instance", pipe, u64::MAX), []);
         for child in &mut children {
             child.kill().unwrap();
             child.wait().unwrap();
