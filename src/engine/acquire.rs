@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use std::{
     fs::{File, TryLockError},
     io::{self, Read, Write},
+    mem,
     os::unix::process::CommandExt,
     process::{Command, Stdio},
     thread,
@@ -99,7 +100,11 @@ impl Acquire {
                     self.out_of_time()?;
                     continue;
                 }
-                (Next::Wait, Some(_)) if self.launch.unattended => return Ok(None),
+                (Next::Wait, Some(_)) if self.launch.unattended => {
+                    // Whoever began this start may give it up; its supervisor is to see that somebody else wants it.
+                    touch(&lock);
+                    return Ok(None);
+                }
                 (Next::Wait, Some(record)) => {
                     self.tell_stage(&record, tell);
                     self.awaited = Some(record.instance.clone());
@@ -216,6 +221,8 @@ impl Acquire {
             }
             // It holds the lock that tells so, or will be gone at the next look.
             "another command starts this engine already" => Ok(()),
+            // Killed before it could say anything; what it left behind is ended by the next one.
+            "" if mem::take(&mut self.may_restart) => Ok(()),
             "" => Err(EngineError::NotStarted { title: self.title, why: "its supervisor has ended".into() }),
             why => Err(EngineError::NotStarted { title: self.title, why: why.to_owned() }),
         }

@@ -117,6 +117,24 @@ fn a_start_is_given_up_when_its_time_is_over() {
 }
 
 #[test]
+fn e05_a_start_that_somebody_wants_who_does_not_wait_goes_on_without_who_began_it() {
+    let engine = FakeEngine::llama().gated().chattering();
+    let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));
+    let mut child = dana.raw(&["start", "laptop"]).stderr(Stdio::null()).spawn().unwrap();
+    engine.wait_for_start();
+    assert_eq!(dana.ok(&["start", "laptop", "--wait=false"]), "laptop is starting\n");
+    signal(child.id(), Signal::KILL);
+    child.wait().unwrap();
+    // The supervisor has looked between two lines of the log.
+    let lines = || fs::read_to_string(dana.place("laptop").join("log")).unwrap().lines().count();
+    let before = lines();
+    wait_until(LIMIT, "two more lines", || lines() >= before + 2);
+    engine.open_gate();
+    dana.wait_for("laptop", "running");
+    assert_eq!(engine.starts().len(), 1);
+}
+
+#[test]
 fn e05_a_start_whose_command_is_interrupted_ends() {
     let engine = FakeEngine::llama().gated();
     let dana = Home::new(&engine.provider("laptop", "chat-prod", ""));

@@ -1,6 +1,6 @@
 //! The start of a supervisor and of its engine: everything by which they could be found is written down first.
 
-use super::{Supervisor, trampoline, watch::Watch};
+use super::{Supervisor, look, trampoline, watch::Watch};
 use crate::{
     clock::Moment,
     engine::{
@@ -108,6 +108,8 @@ impl Supervisor {
             context: None,
             state: State::Loading { stage: None },
         };
+        // Before anybody can find this start.
+        let touched = look::touched(&place);
         place.write_record(&record)?;
         let mut log = Log::open(&place, key.clone());
         log.note(&place, &format!("starting {} for provider {}", launch.program.display(), launch.provider));
@@ -130,7 +132,7 @@ impl Supervisor {
             since: now,
             heard: now,
             used: now,
-            touched: None,
+            touched,
             was_ready: false,
             alone: None,
             why: None,

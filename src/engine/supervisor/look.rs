@@ -6,7 +6,7 @@ use crate::{
     engine::{
         self,
         life::{Event, Phase},
-        place::Lock,
+        place::{Lock, Place},
         processes,
         record::Ending,
     },
@@ -62,9 +62,13 @@ impl Supervisor {
             return Some(Event::Stalled);
         }
         if !self.launch.unattended && self.nobody_uses_it() {
-            self.alone = None;
-            self.why.get_or_insert(Ending::Unwanted);
-            return Some(Event::Unwanted);
+            // Somebody wants it who does not wait: who touches the file does so before letting go of the lock.
+            self.launch.unattended = self.was_touched();
+            if !self.launch.unattended {
+                self.alone = None;
+                self.why.get_or_insert(Ending::Unwanted);
+                return Some(Event::Unwanted);
+            }
         }
         self.alone = None;
         self.forgotten()
@@ -162,11 +166,16 @@ impl Supervisor {
 
     /// Somebody has used it since the last look, however shortly: who does touches the file.
     pub(super) fn was_touched(&mut self) -> bool {
-        let Ok(meta) = fs::metadata(self.place.folder().path().join("use.lock")) else { return false };
-        let now = Some((meta.mtime(), meta.mtime_nsec()));
-        let before = self.touched.replace((meta.mtime(), meta.mtime_nsec()));
-        before.is_some() && before != now
+        let Some(now) = touched(&self.place) else { return false };
+        let before = self.touched.replace(now);
+        before.is_some_and(|before| before != now)
     }
+}
+
+/// When the file of the lock `use` was last touched.
+pub(super) fn touched(place: &Place) -> Option<(i64, i64)> {
+    let meta = fs::metadata(place.folder().path().join("use.lock")).ok()?;
+    Some((meta.mtime(), meta.mtime_nsec()))
 }
 
 /// An API like ours is served there. Sockets of other protocols, and other servers (of Ray, say), are none.
