@@ -28,7 +28,19 @@ pub struct Process {
 struct Stat {
     state: char,
     parent: i32,
+    threads: u32,
     started: u64,
+}
+
+impl Stat {
+    /// Its first thread may have ended before the others, which still hold its files, its memory and its graphics card.
+    fn has_ended(&self) -> bool {
+        self.first_has_ended() && self.threads <= 1
+    }
+
+    fn first_has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
 }
 
 impl Process {
@@ -36,7 +48,7 @@ impl Process {
     #[must_use]
     pub fn find(pid: i32) -> Option<Self> {
         let stat = stat(pid)?;
-        (!matches!(stat.state, 'Z' | 'X')).then_some(Self { pid, started: stat.started })
+        (!stat.has_ended()).then_some(Self { pid, started: stat.started })
     }
 
     /// This one.
@@ -69,8 +81,9 @@ fn stat(pid: i32) -> Option<Stat> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    let started = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, started })
+    let threads = fields.nth(15)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, parent, threads, started })
 }
 
 /// Where a number means a process: the random name that the kernel gave this boot, and the namespace in which the
@@ -100,7 +113,7 @@ pub fn descendants() -> Vec<Process> {
         next += 1;
     }
     let alive = |(pid, stat): &(i32, Stat)| {
-        let below = found[1..].contains(pid) && !matches!(stat.state, 'Z' | 'X');
+        let below = found[1..].contains(pid) && !stat.has_ended();
         below.then_some(Process { pid: *pid, started: stat.started })
     };
     table.iter().filter_map(alive).collect()
@@ -126,6 +139,7 @@ pub fn marked(instance: &str, pipe: u64, since: u64) -> Vec<Process> {
             return None;
         }
         let process = Process::find(pid).filter(|process| process.started >= since)?;
+        let folder = thread_that_lives(pid).unwrap_or(folder);
         let environment = fs::read(format!("{folder}/environ")).unwrap_or_default();
         let writes =
             |fd: u8| fs::read_link(format!("{folder}/fd/{fd}")).is_ok_and(|to| to == Path::new(&pipe));
@@ -133,6 +147,18 @@ pub fn marked(instance: &str, pipe: u64, since: u64) -> Vec<Process> {
         (marked || writes(1) || writes(2)).then_some(process)
     };
     all().filter_map(mine).collect()
+}
+
+/// The folder of another thread, where a process has lost its first one: that one shows nothing any more.
+fn thread_that_lives(pid: i32) -> Option<String> {
+    if !stat(pid)?.first_has_ended() {
+        return None;
+    }
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    threads
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .find(|thread| thread.parse().ok().and_then(stat).is_some_and(|stat| !stat.first_has_ended()))
+        .map(|thread| format!("/proc/{pid}/task/{thread}"))
 }
 
 /// A TCP socket that listens.
@@ -224,6 +250,26 @@ mod tests {
         }
         assert!(!descendants().contains(&process));
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn e06_a_process_whose_first_thread_has_ended_is_there_until_the_last_one_has() {
+        let script = "import ctypes, threading, time\n\
+                      threading.Thread(target=time.sleep, args=[600]).start()\n\
+                      ctypes.CDLL(None).pthread_exit(None)";
+        let mut python = Command::new("python3");
+        python.args(["-c", script]).env(MARK, "e06-threads").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = python.spawn().unwrap();
+        let pid = child.id().try_into().unwrap();
+        while !stat(pid).unwrap().first_has_ended() {
+            std::thread::yield_now();
+        }
+        let process = Process::find(pid).unwrap();
+        assert_eq!(marked("e06-threads", 0, 0), [process]);
+        assert!(descendants().contains(&process));
+        assert!(process.signal(Signal::KILL));
+        child.wait().unwrap();
+        assert!(!process.is_alive());
     }
 
     #[test]
