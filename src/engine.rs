@@ -21,7 +21,7 @@ pub mod story;
 pub mod supervisor;
 
 pub use acquire::{acquire, start};
-pub use endpoint::{AskError, Endpoint};
+pub use endpoint::{AskError, Endpoint, Reply};
 pub use kind::EngineKind;
 pub use launch::{Launch, Unfit};
 pub use place::{Place, PlaceError};
@@ -30,7 +30,6 @@ pub use status::{Condition, Status, Stopped, stop};
 
 use crate::environment::Environment;
 use mcp_api::Secret;
-use next::Health;
 use place::Lock;
 use processes::Process;
 use rustix::process::Signal;
@@ -80,6 +79,37 @@ pub enum EngineError {
         /// Which engine.
         title: &'static str,
     },
+    /// Its supervisor was killed, again after a restart.
+    #[error("the supervisor of {title} was killed, again after a restart")]
+    Orphaned {
+        /// Which engine.
+        title: &'static str,
+    },
+    /// Others use it, so it is not ended because it does not answer this command.
+    #[error("{title} is in use by other commands, but does not answer this one: {why}")]
+    Unreachable {
+        /// Which engine.
+        title: &'static str,
+        /// What it does instead.
+        why: String,
+    },
+    /// Nobody can be asked to end it.
+    #[error("the supervisor of {title}, process {pid}, cannot be asked to end it; end that process first")]
+    Unheard {
+        /// Which engine.
+        title: &'static str,
+        /// The supervisor.
+        pid: i32,
+    },
+    /// Its processes are not to be seen from here.
+    #[error(
+        "{title} runs on another machine or in another container that shares this home; \
+         give each an XDG_STATE_HOME of its own, on a local disk"
+    )]
+    Elsewhere {
+        /// Which engine.
+        title: &'static str,
+    },
     /// The caller's own time is over.
     #[error("{title} was not ready in the time that was given")]
     NoTime {
@@ -90,8 +120,16 @@ pub enum EngineError {
     #[error("process {0} of an earlier engine cannot be ended")]
     Leftover(i32),
     /// What is to be stopped goes on.
-    #[error("it has not ended within {} s; mcpctl providers stop --now ends it at once", .0.as_secs())]
-    StillRuns(Duration),
+    #[error(
+        "an engine that is to end has not within {} s{}", .limit.as_secs(),
+        if processes.is_empty() { String::new() } else { format!("; what is left: process {processes}") }
+    )]
+    StillRuns {
+        /// How long it was waited for.
+        limit: Duration,
+        /// The numbers of what is left.
+        processes: String,
+    },
 }
 
 impl EngineError {
@@ -116,6 +154,8 @@ pub enum Progress<'a> {
     Ready(Duration),
     /// An engine that does not do is being ended first.
     Replacing(&'a str),
+    /// Something else comes first.
+    Waiting(&'a str),
 }
 
 /// An engine in use: it is not stopped before this value goes, except by force.
@@ -154,7 +194,7 @@ pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
     if is_gone {
         return true;
     }
-    let is_well = || health(&record, key.as_ref()) == Health::Well;
+    let is_well = || health(&record, key.as_ref(), HEALTH_LIMIT).is_ok();
     if place.is_used().unwrap_or(true) || (!is_silent && is_well()) {
         return false;
     }
@@ -185,21 +225,48 @@ fn signal_supervisor(record: &Record, signal: Signal) -> bool {
     let words: Vec<_> = command.split(|byte| *byte == 0).collect();
     let is_ours = words.get(1) == Some(&supervisor::COMMAND.as_bytes())
         && words.get(2) == Some(&record.provider.as_bytes())
-        && processes::boot_id().is_ok_and(|boot| boot == record.boot);
+        && is_here(record);
     is_ours && record.supervisor.signal(signal)
 }
 
-/// Asks an engine that was ready whether it still is.
-fn health(record: &Record, key: Option<&Secret>) -> Health {
-    match record.endpoint.get("/health", key, HEALTH_LIMIT) {
-        Ok(reply) if reply.status == 200 => {}
-        // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
-        Err(AskError::TimedOut) => return Health::Well,
-        Ok(_) | Err(_) => return Health::Dead,
+/// The numbers of its processes mean something here: it was started in this boot, and not in another container.
+fn is_here(record: &Record) -> bool {
+    processes::here().is_ok_and(|here| here == record.boot)
+}
+
+/// Why an engine that was ready is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ill {
+    /// It says so itself.
+    Dead(String),
+    /// It does not answer, or not as it should. That may be for a reason of the one who asks.
+    Strange(String),
+}
+
+impl Ill {
+    fn why(&self) -> &str {
+        match self {
+            Self::Dead(why) | Self::Strange(why) => why,
+        }
     }
-    match serves(&record.endpoint, &record.served, key, HEALTH_LIMIT) {
-        Ok(Some(_)) | Err(AskError::TimedOut) => Health::Well,
-        Ok(None) | Err(_) => Health::Dead,
+}
+
+/// Asks an engine that was ready whether it still is.
+fn health(record: &Record, key: Option<&Secret>, limit: Duration) -> Result<(), Ill> {
+    match record.endpoint.get("/health", key, limit) {
+        Ok(Reply { status: 200, .. }) => {}
+        Ok(Reply { status, .. }) if status >= 500 => {
+            return Err(Ill::Dead(format!("its health is {status}")));
+        }
+        Ok(Reply { status, .. }) => return Err(Ill::Strange(format!("its health is {status}"))),
+        // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
+        Err(AskError::TimedOut) => return Ok(()),
+        Err(error) => return Err(Ill::Strange(error.to_string())),
+    }
+    match serves(&record.endpoint, &record.served, key, limit) {
+        Ok(Some(_)) | Err(AskError::TimedOut) => Ok(()),
+        Ok(None) => Err(Ill::Strange("it serves another model than it was started with".into())),
+        Err(error) => Err(Ill::Strange(error.to_string())),
     }
 }
 
@@ -258,9 +325,12 @@ fn end_leftovers(record: &Record, limit: Duration) -> Result<usize, i32> {
 
 /// The processes that came of a start and are still there. In another boot all numbers mean other processes.
 fn leftovers(record: &Record) -> Vec<Process> {
-    if processes::boot_id().is_ok_and(|boot| boot == record.boot) {
-        processes::marked(&record.instance, record.pipe)
-    } else {
-        Vec::new()
+    match record.state {
+        // Written once nothing was left.
+        State::Ended(_) => Vec::new(),
+        State::Loading { .. } | State::Ready | State::Stopping if is_here(record) => {
+            processes::marked(&record.instance, record.pipe, record.supervisor.started)
+        }
+        State::Loading { .. } | State::Ready | State::Stopping => Vec::new(),
     }
 }

@@ -126,7 +126,11 @@ impl Exit {
                     | EngineError::Dead { .. }
                     | EngineError::NoTime { .. }
                     | EngineError::Leftover(_)
-                    | EngineError::StillRuns(_) => Self::Unavailable,
+                    | EngineError::Orphaned { .. }
+                    | EngineError::Unreachable { .. }
+                    | EngineError::Unheard { .. }
+                    | EngineError::Elsewhere { .. }
+                    | EngineError::StillRuns { .. } => Self::Unavailable,
                 };
             }
             if let Some(error) = cause.downcast_ref::<GatewayError>() {

@@ -181,8 +181,10 @@ impl Ask<'_, '_> {
         let mut may_restart = true;
         loop {
             let lease = self.lend(&permit, started)?;
-            let fresh = self.renewed(permit)?;
+            permit = self.renewed(permit)?.into_permit();
             self.tell_failover(provider);
+            // A terminal that is held takes what it is told in its own time.
+            let fresh = self.renewed(permit)?;
             let (request, limits) = (&self.request, &self.limits);
             let answered = into_sink(&mut self.into, self.run, self.args, |sink| {
                 lease.complete(&fresh, request, limits, sink)

@@ -28,6 +28,7 @@ impl<'r, 'io> StartProgress<'r, 'io> {
         let words = match progress {
             Progress::Starting(title) => format!("starting {title}"),
             Progress::Stage(stage) => stage.to_owned(),
+            Progress::Waiting(what) => format!("waiting: {what}"),
             Progress::Replacing(why) => format!("ending the engine that runs: {why}"),
             Progress::Ready(took) => format!("ready after {:.1} s", took.as_secs_f64()),
         };

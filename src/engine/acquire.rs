@@ -1,11 +1,13 @@
 //! How a command comes by an engine it can use: look, do what [`next`] says, look again.
 
 use super::{
-    Endpoint, EngineError, InUse, Launch, Place, PlaceError, Progress, Record, State, health, is_ready,
-    launch,
+    Endpoint, EngineError, HEALTH_LIMIT, Ill, InUse, Launch, Place, PlaceError, Progress, Record, State,
+    health, is_here, is_ready, launch, leftovers,
     next::{self, Health, Next, Sight, Stage},
     place::{KEY, Lock},
-    record, signal_supervisor, supervisor, touch,
+    record, signal_supervisor,
+    supervisor::{self, Answer},
+    touch,
 };
 use crate::{environment::Environment, providers_file::Provider};
 use mcp_api::Secret;
@@ -24,6 +26,12 @@ use std::{
 const LOOK: Duration = Duration::from_millis(20);
 /// How often a waiting command asks the engine itself, should its record be late.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// For how long an engine that is not recorded as ready has to answer before it is taken for ready.
+const READY_AFTER: Duration = Duration::from_secs(4);
+/// After how long it is told that something else has to end first.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+/// How long a supervisor may take to end that cannot be signalled.
+const HEARD_LIMIT: Duration = Duration::from_secs(2);
 const KEY_MAX: u64 = 1 << 10;
 
 /// Gives the engine of a provider, ready: the one that runs, or a new one.
@@ -55,8 +63,12 @@ struct Acquire {
     /// The start that this command waits for.
     awaited: Option<String>,
     /// Which start was asked whether it answers, and what came of it.
-    health: Option<(String, Health)>,
+    health: Option<(String, Result<(), Ill>)>,
+    /// When a start that is not recorded as ready was last asked, and since when it answers all the same.
     asked: Option<Instant>,
+    answers_since: Option<Instant>,
+    /// Since when somebody else has to end before anything can go on.
+    standing: Option<Instant>,
     /// The start that was asked to end, which may take a moment to hear of it.
     ending: Option<String>,
     may_restart: bool,
@@ -71,7 +83,7 @@ impl Acquire {
         deadline: Option<Instant>,
         unattended: bool,
     ) -> Result<Self, EngineError> {
-        let (place, sockets) = launch::folders(&provider.name, env)?;
+        let (place, sockets) = launch::folders(provider, env)?;
         let mut launch = launch::launch(provider, env, place.folder().path().to_owned(), sockets)?;
         launch.unattended = unattended;
         Ok(Self {
@@ -83,6 +95,8 @@ impl Acquire {
             awaited: None,
             health: None,
             asked: None,
+            answers_since: None,
+            standing: Some(Instant::now()),
             ending: None,
             may_restart: true,
             told: None,
@@ -94,6 +108,7 @@ impl Acquire {
         let mut lock = self.share()?;
         loop {
             let (sight, record) = self.look()?;
+            let is_loading = sight.supervised && sight.stage == Stage::Loading && sight.as_declared;
             match (next::next(sight), record) {
                 (Next::Start, _) => {
                     self.start(tell)?;
@@ -108,6 +123,7 @@ impl Acquire {
                 (Next::Wait, Some(record)) => {
                     self.tell_stage(&record, tell);
                     self.awaited = Some(record.instance.clone());
+                    self.standing = None;
                     self.ask_early(&record);
                 }
                 (Next::AskHealth, Some(record)) => {
@@ -123,13 +139,24 @@ impl Acquire {
                     return Ok(Some(InUse { lock, record, key }));
                 }
                 (Next::Restart, Some(record)) => {
-                    tell(Progress::Replacing("it does not answer"));
-                    self.may_restart = false;
-                    self.end(&record, Signal::USR1);
+                    drop(lock);
+                    self.restart(&record, tell)?;
+                    lock = self.share()?;
                 }
                 (Next::Replace, Some(record)) => {
-                    self.tell_once("replace", tell, Progress::Replacing("another one is declared now"));
-                    self.end(&record, Signal::TERM);
+                    drop(lock);
+                    if self.place.is_used()? {
+                        self.standing = None;
+                        self.tell_once(
+                            "used",
+                            tell,
+                            Progress::Waiting("an engine of another declaration is in use"),
+                        );
+                    } else {
+                        self.tell_once("replace", tell, Progress::Replacing("another one is declared now"));
+                        self.end(&record, Signal::TERM)?;
+                    }
+                    lock = self.share()?;
                 }
                 (Next::GiveUp, record) => return Err(self.given_up(record)),
                 // Without a record there is nothing to wait for or to end; the next look will see more.
@@ -143,10 +170,13 @@ impl Acquire {
                     _,
                 ) => {}
             }
+            if self.standing.get_or_insert_with(Instant::now).elapsed() > TELL_AFTER && !is_loading {
+                self.tell_once("stands", tell, Progress::Waiting("the engine that runs is ending"));
+            }
             self.out_of_time()?;
             // Who waits for a start goes on sharing the lock, so that the start goes on. Who waits for an end must
             // not, because the end waits for the lock.
-            if sight.supervised && matches!(sight.stage, Stage::Loading) && sight.as_declared {
+            if is_loading {
                 thread::sleep(LOOK);
             } else {
                 drop(lock);
@@ -161,6 +191,13 @@ impl Acquire {
         // lock is the last word, and one that is younger is looked at again before anything is started.
         let supervised = self.place.is_locked(Lock::Alive)?;
         let record = self.place.record()?;
+        if supervised
+            && let Some(record) = &record
+            && !matches!(record.state, State::Ended(_))
+            && !is_here(record)
+        {
+            return Err(EngineError::Elsewhere { title: self.title });
+        }
         let awaited = record.as_ref().is_some_and(|record| Some(&record.instance) == self.awaited.as_ref());
         let as_declared = record.as_ref().is_some_and(|record| record.fingerprint == self.launch.fingerprint);
         let sight = Sight {
@@ -177,7 +214,8 @@ impl Acquire {
     /// What is known of this start, and of no other.
     fn known_health(&self, record: &Record) -> Health {
         match &self.health {
-            Some((asked, health)) if *asked == record.instance => *health,
+            Some((asked, Ok(()))) if *asked == record.instance => Health::Well,
+            Some((asked, Err(_))) if *asked == record.instance => Health::Dead,
             Some(_) | None => Health::Unasked,
         }
     }
@@ -209,39 +247,68 @@ impl Acquire {
         if self.awaited.take().is_some() {
             self.may_restart = false;
         }
-        launch::check_port(self.launch.port)?;
         self.tell_once("starting", tell, Progress::Starting(self.title));
         let answer = spawn_supervisor(&self.launch)
             .map_err(|error| EngineError::NotStarted { title: self.title, why: error.to_string() })?;
         drop(lock);
-        match answer.trim() {
-            "ok" => {
+        match answer {
+            Answer::Started => {
+                self.standing = None;
                 self.awaited = self.place.record()?.map(|record| record.instance);
                 Ok(())
             }
-            // It holds the lock that tells so, or will be gone at the next look.
-            "another command starts this engine already" => Ok(()),
+            // That one holds the lock, or will be gone at the next look.
+            Answer::Taken => Ok(()),
             // Killed before it could say anything; what it left behind is ended by the next one.
-            "" if mem::take(&mut self.may_restart) => Ok(()),
-            "" => Err(EngineError::NotStarted { title: self.title, why: "its supervisor has ended".into() }),
-            why => Err(EngineError::NotStarted { title: self.title, why: why.to_owned() }),
+            Answer::None if mem::take(&mut self.may_restart) => Ok(()),
+            Answer::None => {
+                Err(EngineError::NotStarted { title: self.title, why: "its supervisor was killed".into() })
+            }
+            Answer::Refused(why) => Err(EngineError::NotStarted { title: self.title, why }),
         }
     }
 
-    fn health_of(&self, record: &Record) -> Health {
-        self.key(record).map_or(Health::Dead, |key| health(record, key.as_ref()))
+    /// Ends an engine that does not answer, unless others use it: then it may not answer us for a reason of ours.
+    fn restart(&mut self, record: &Record, tell: &mut dyn FnMut(Progress<'_>)) -> Result<(), EngineError> {
+        let ill = match &self.health {
+            Some((_, Err(ill))) => ill.clone(),
+            Some((_, Ok(()))) | None => return Ok(()),
+        };
+        if matches!(ill, Ill::Strange(_)) && self.place.is_used()? {
+            return Err(EngineError::Unreachable { title: self.title, why: ill.why().to_owned() });
+        }
+        tell(Progress::Replacing("it does not answer"));
+        (self.may_restart, self.awaited) = (false, None);
+        self.end(record, Signal::USR1)
     }
 
-    /// Now and then the engine itself is asked.
+    fn health_of(&self, record: &Record) -> Result<(), Ill> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(HEALTH_LIMIT, |left| left.clamp(LOOK, HEALTH_LIMIT));
+        match self.key(record) {
+            Ok(key) => health(record, key.as_ref(), limit),
+            Err(error) => Err(Ill::Strange(error.to_string())),
+        }
+    }
+
+    /// Now and then the engine itself is asked. One that answers for a while is ready, though its record does not say
+    /// so: its supervisor cannot write it, or has just seen it and looks whether it is open to others.
     fn ask_early(&mut self, record: &Record) {
-        if self.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
-            if self.asked.is_some()
-                && let Ok(key) = self.key(record)
-                && is_ready(&record.endpoint, &record.served, key.as_ref(), ASK_EVERY).is_some()
-            {
-                self.health = Some((record.instance.clone(), Health::Well));
+        if self.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+            return;
+        }
+        let answers = self.asked.is_some()
+            && self.key(record).is_ok_and(|key| {
+                is_ready(&record.endpoint, &record.served, key.as_ref(), ASK_EVERY).is_some()
+            });
+        self.asked = Some(Instant::now());
+        match (answers, self.answers_since) {
+            (false, _) => self.answers_since = None,
+            (true, None) => self.answers_since = self.asked,
+            (true, Some(since)) if since.elapsed() > READY_AFTER => {
+                self.health = Some((record.instance.clone(), Ok(())));
             }
-            self.asked = Some(Instant::now());
+            (true, Some(_)) => {}
         }
     }
 
@@ -256,10 +323,20 @@ impl Acquire {
     }
 
     /// Asks the supervisor to end; whether it does is seen at the next looks.
-    fn end(&mut self, record: &Record, signal: Signal) {
-        if self.place.is_locked(Lock::Alive).unwrap_or(false) && signal_supervisor(record, signal) {
+    fn end(&mut self, record: &Record, signal: Signal) -> Result<(), EngineError> {
+        if signal_supervisor(record, signal) {
             self.ending = Some(record.instance.clone());
+            return Ok(());
         }
+        // It may have ended just now. If not, nobody can be asked.
+        let deadline = Instant::now() + HEARD_LIMIT;
+        while self.place.is_locked(Lock::Alive)? && self.place.record()?.as_ref() == Some(record) {
+            if Instant::now() > deadline {
+                return Err(EngineError::Unheard { title: self.title, pid: record.supervisor.pid });
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     fn given_up(&self, record: Option<Record>) -> EngineError {
@@ -267,8 +344,9 @@ impl Acquire {
             Some(State::Ended(end)) => {
                 EngineError::Failed { title: self.title, end: Box::new(end), log: self.place.log_path() }
             }
+            Some(State::Ready) if self.health.is_some() => EngineError::Dead { title: self.title },
             Some(State::Loading { .. } | State::Ready | State::Stopping) | None => {
-                EngineError::Dead { title: self.title }
+                EngineError::Orphaned { title: self.title }
             }
         }
     }
@@ -292,11 +370,18 @@ impl Acquire {
         }
     }
 
+    /// The caller's own time is over, or what has to end first does not.
     fn out_of_time(&self) -> Result<(), EngineError> {
-        match self.deadline {
-            Some(deadline) if Instant::now() > deadline => Err(EngineError::NoTime { title: self.title }),
-            Some(_) | None => Ok(()),
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(EngineError::NoTime { title: self.title });
         }
+        if self.standing.is_some_and(|since| since.elapsed() > supervisor::END_LIMIT) {
+            let left = self.place.record()?.map_or(Vec::new(), |record| leftovers(&record));
+            let processes: Vec<_> = left.iter().map(|process| process.pid.to_string()).collect();
+            let limit = supervisor::END_LIMIT;
+            return Err(EngineError::StillRuns { limit, processes: processes.join(", ") });
+        }
+        Ok(())
     }
 
     fn tell_stage(&mut self, record: &Record, tell: &mut dyn FnMut(Progress<'_>)) {
@@ -325,8 +410,8 @@ impl Acquire {
     }
 }
 
-/// Starts a supervisor and gives its first line, which comes when it has started the engine or knows why not.
-fn spawn_supervisor(launch: &Launch) -> io::Result<String> {
+/// Starts a supervisor and gives its first word, which comes when it has started the engine or knows why not.
+fn spawn_supervisor(launch: &Launch) -> io::Result<Answer> {
     let mut child = Command::new("/proc/self/exe")
         .arg0("mcpctl")
         .args([supervisor::COMMAND, &launch.provider])
@@ -340,12 +425,14 @@ fn spawn_supervisor(launch: &Launch) -> io::Result<String> {
         // If it is gone already, it says nothing, and that is noticed.
         let _ = instructions.write_all(&serde_json::to_vec(launch)?);
     }
-    let mut answer = String::new();
+    let mut text = String::new();
     if let Some(output) = &mut child.stdout {
-        output.read_to_string(&mut answer)?;
+        output.read_to_string(&mut text)?;
     }
-    if answer.trim() != "ok" {
-        child.wait()?;
+    let answer = serde_json::from_str(&text).unwrap_or(Answer::None);
+    if !matches!(answer, Answer::Started) {
+        // It is gone, or about to be; where children are not waited for by wish of whoever started us, it is enough.
+        let _ = child.wait();
     }
     Ok(answer)
 }

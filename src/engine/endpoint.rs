@@ -3,12 +3,15 @@
 use super::processes::{self, Listener};
 use httparse::{EMPTY_HEADER, Response, Status};
 use mcp_api::Secret;
-use rustix::{net::sockopt::socket_peercred, process::geteuid};
+use rustix::{
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt::socket_peercred},
+    process::geteuid,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     os::unix::{fs::MetadataExt, net::UnixStream},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -68,12 +71,20 @@ impl Endpoint {
         }
     }
 
+    /// Removes what it leaves on disk. An engine that comes later would find its address taken.
+    pub fn remove(&self) {
+        match self {
+            Self::Unix(socket) => drop(fs::remove_file(socket)),
+            Self::Tcp(_) => {}
+        }
+    }
+
     /// Asks one question by GET. The peer is checked before the first byte, on this connection.
     pub fn get(&self, path: &str, key: Option<&Secret>, limit: Duration) -> Result<Reply, AskError> {
         self.check()?;
         match self {
             Self::Unix(socket) => {
-                let stream = UnixStream::connect(socket).map_err(|error| broken(&error))?;
+                let stream = connect(socket).map_err(|error| broken(&error))?;
                 let peer = socket_peercred(&stream).map_err(|error| broken(&error.into()))?.uid;
                 if peer != geteuid() {
                     return Err(AskError::Stranger(format!("its socket is held by uid {}", peer.as_raw())));
@@ -95,6 +106,16 @@ impl Endpoint {
     }
 }
 
+/// Connects without waiting for a place in the queue: a server that takes nobody from it would hold us for ever.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(stream);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 fn check_folder(socket: &Path) -> Result<(), AskError> {
     let folder = socket.parent().unwrap_or(Path::new("/"));
     let meta = fs::symlink_metadata(folder).map_err(|error| broken(&error))?;
@@ -111,7 +132,13 @@ fn check_listeners<'a>(port: u16, all: impl Iterator<Item = &'a Listener>) -> Re
     let me = geteuid().as_raw();
     let mut found = false;
     for listener in all {
-        found = true;
+        // Who listens on another address only does not get what is sent to 127.0.0.1.
+        let gets_ours =
+            listener.address == IpAddr::V4(Ipv4Addr::LOCALHOST) || listener.address.is_unspecified();
+        if listener.uid != me && !gets_ours {
+            continue;
+        }
+        found |= gets_ours;
         if listener.uid != me {
             let owner = listener.uid;
             return Err(AskError::Stranger(format!("port {port} is held by another user (uid {owner})")));
@@ -185,7 +212,6 @@ fn broken(error: &io::Error) -> AskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::IpAddr;
 
     #[test]
     fn e01_only_a_listener_of_ours_on_loopback_is_ours() {
@@ -203,7 +229,25 @@ mod tests {
         ] {
             assert!(matches!(check(&stranger), Err(AskError::Stranger(_))), "{stranger:?}");
         }
-        assert!(IpAddr::from([127, 0, 0, 2]).is_loopback());
+        // Another program on the same port of another address is no business of ours, and no engine of ours either.
+        assert!(check(&[listener(me, "127.0.0.1"), listener(me + 1, "::1")]).is_ok());
+        assert!(matches!(check(&[listener(me + 1, "::1")]), Err(AskError::Refused)));
+    }
+
+    #[test]
+    fn a_server_whose_queue_is_full_is_late_and_holds_nobody() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let socket = folder.path().join("s");
+        let address = SocketAddrUnix::new(&socket).unwrap();
+        let server = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&server, &address).unwrap();
+        rustix::net::listen(&server, 0).unwrap();
+        let waiting: Vec<_> = std::iter::from_fn(|| connect(&socket).ok()).take(100).collect();
+        assert!(!waiting.is_empty() && waiting.len() < 100);
+        let asked = Endpoint::Unix(socket).get("/health", None, Duration::from_secs(1));
+        assert!(matches!(asked, Err(AskError::TimedOut)), "{asked:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::{EngineKind, place};
 use crate::{
     environment::Environment,
-    providers_file::{Kind, Managed, Provider},
+    providers_file::{Kind, Llamacpp, Managed, Provider, Vllm},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -129,7 +129,7 @@ pub fn launch(
 ) -> Result<Launch, Unfit> {
     let (kind, managed, program, args) = declared(provider, env)?;
     check_model(kind, &provider.model, managed, env)?;
-    let fingerprint = fingerprint(kind, managed, &provider.model, &program, &args);
+    let fingerprint = fingerprint(provider, managed, &args);
     Ok(Launch {
         fingerprint,
         provider: provider.name.clone(),
@@ -147,11 +147,12 @@ pub fn launch(
     })
 }
 
-/// Says whether a provider could be started, without making anything.
-pub fn check(provider: &Provider, env: &Environment) -> Result<(), Unfit> {
+/// Says whether a provider could be started, without making anything. Its port is left out if an engine of ours may
+/// still hold it.
+pub fn check(provider: &Provider, env: &Environment, with_port: bool) -> Result<(), Unfit> {
     let (kind, managed, ..) = declared(provider, env)?;
     check_model(kind, &provider.model, managed, env)?;
-    check_port(managed.port)
+    if with_port { check_port(managed.port) } else { Ok(()) }
 }
 
 /// The port is free. Only who is about to start an engine can ask: the engine itself holds it afterwards.
@@ -165,9 +166,14 @@ pub fn check_port(port: Option<u16>) -> Result<(), Unfit> {
 }
 
 /// A hash of everything by which one declared engine differs from another. The environment of the caller is no part of
-/// it: a terminal and a timer of one user share an engine.
-fn fingerprint(kind: EngineKind, managed: &Managed, model: &str, program: &Path, args: &[String]) -> String {
-    let what = (kind, model, program, args, &managed.env, managed.port);
+/// it, nor what its `PATH` leads to: a terminal and a timer of one user share an engine.
+fn fingerprint(provider: &Provider, managed: &Managed, args: &[String]) -> String {
+    let program = match &provider.kind {
+        Kind::OpenAi(_) => None,
+        Kind::VllmManaged(spec) => spec.venv.as_ref(),
+        Kind::LlamacppManaged(spec) => spec.binary.as_ref(),
+    };
+    let what = (provider.kind.as_str(), &provider.model, program, args, &managed.env, managed.port);
     // Of plain data, and so without a way to fail.
     let text = serde_json::to_vec(&what).unwrap_or_default();
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -282,14 +288,24 @@ fn environment(kind: EngineKind, managed: &Managed, env: &Environment) -> BTreeM
 }
 
 /// The folders of an engine's files, for [`launch`].
-pub fn folders(provider: &str, env: &Environment) -> Result<(place::Place, PathBuf), place::PlaceError> {
-    Ok((place::Place::of(env, provider)?, place::socket_folder(env)?))
+///
+/// An engine that listens on a port needs no folder for a socket.
+pub fn folders(provider: &Provider, env: &Environment) -> Result<(place::Place, PathBuf), place::PlaceError> {
+    let place = place::Place::of(env, &provider.name)?;
+    let sockets = match &provider.kind {
+        Kind::VllmManaged(Vllm { managed, .. }) | Kind::LlamacppManaged(Llamacpp { managed, .. })
+            if managed.port.is_some() =>
+        {
+            PathBuf::new()
+        }
+        Kind::VllmManaged(_) | Kind::LlamacppManaged(_) | Kind::OpenAi(_) => place::socket_folder(env)?,
+    };
+    Ok((place, sockets))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers_file::Llamacpp;
     use std::os::unix::fs::symlink;
 
     /// A machine with a program and a model.

@@ -1,6 +1,6 @@
 //! The log of an engine: each line with its time, without the key, in a file that does not grow for ever.
 //!
-//! A full disk loses lines and nothing else: the engine never waits for its log.
+//! A full disk loses lines and nothing else.
 
 use super::place::{LOGS, Place};
 use jiff::Timestamp;
@@ -37,8 +37,10 @@ impl Log {
         let mut lines = Vec::new();
         for &byte in bytes {
             // Progress bars go back to the start of their line.
-            if byte == b'\n' || byte == b'\r' || self.rest.len() == LINE_MAX {
+            if byte == b'\n' || byte == b'\r' {
                 lines.extend(self.line());
+            } else if self.rest.len() == LINE_MAX {
+                lines.extend(self.piece());
             }
             if byte != b'\n' && byte != b'\r' {
                 self.rest.push(byte);
@@ -60,6 +62,16 @@ impl Log {
     /// Writes a line of our own.
     pub fn note(&mut self, place: &Place, text: &str) {
         self.write(place, &format!("mcpctl: {text}"));
+    }
+
+    /// The first part of a line that is too long. What may be the beginning of the key stays for the next part, where
+    /// the rest of it will be.
+    fn piece(&mut self) -> Option<String> {
+        let redacted = self.line()?.into_bytes();
+        let kept = self.secret.as_ref().map_or(0, |secret| secret.expose().len()).min(redacted.len() / 2);
+        let (piece, rest) = redacted.split_at(redacted.len() - kept);
+        self.rest = rest.to_vec();
+        Some(String::from_utf8_lossy(piece).into_owned())
     }
 
     fn line(&mut self) -> Option<String> {
@@ -123,6 +135,20 @@ mod tests {
         assert_eq!(log.take(&place, b"ary-key again\r\n"), ["and (redacted) again"]);
         let text = fs::read_to_string(place.log_path()).unwrap();
         assert!(!text.contains("canary") && text.lines().count() == 2, "{text}");
+    }
+
+    #[test]
+    fn k12_the_key_is_found_also_where_a_long_line_is_cut() {
+        let (_home, place) = place();
+        for before in (LINE_MAX - 20)..(LINE_MAX + 3) {
+            let mut log = Log::open(&place, Some(Secret::new("canary-key")));
+            let line = "x".repeat(before) + "canary-key" + &"y".repeat(50);
+            let mut lines = log.take(&place, line.as_bytes());
+            lines.extend(log.take(&place, b"\n"));
+            let text = lines.concat();
+            assert!(text.contains("(redacted)") && !text.contains("canary"), "{before}");
+            assert_eq!(text.len(), line.len(), "{before}: something is lost or said twice");
+        }
     }
 
     #[test]

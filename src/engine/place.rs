@@ -89,7 +89,9 @@ pub enum Lock {
 }
 
 impl Lock {
-    fn file(self) -> &'static str {
+    /// The name of its file.
+    #[must_use]
+    pub fn file(self) -> &'static str {
         match self {
             Self::Start => "start.lock",
             Self::Use => "use.lock",

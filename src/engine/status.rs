@@ -1,7 +1,7 @@
 //! How an engine is, for those who only look, and its end, for those who ask for it.
 
 use super::{
-    Endpoint, EngineError, end_leftovers, leftovers,
+    EngineError, end_leftovers, leftovers,
     place::{Lock, Place},
     processes::Process,
     record::{Record, State},
@@ -126,42 +126,50 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn stop(env: &Environment, provider: &str, now: bool) -> Result<Stopped, EngineError> {
     let Some(place) = Place::find(env, provider)? else { return Ok(Stopped::NothingRan) };
     let started = Instant::now();
-    let limit = supervisor::DRAIN_LIMIT + Duration::from_secs(20);
     let mut seen: Vec<Process> = Vec::new();
     let mut asked: Option<(String, Instant)> = None;
+    let ended = |processes: usize| match processes {
+        0 => Stopped::NothingRan,
+        _ => Stopped::Ended { processes, took: started.elapsed() },
+    };
     loop {
         let alive = place.lock_file(Lock::Alive)?;
-        if alive.try_lock().is_ok() {
-            let Some(record) = place.record()? else { return Ok(Stopped::NothingRan) };
+        let is_free = alive.try_lock().is_ok();
+        let record = place.record()?;
+        if is_free {
+            let Some(record) = record else { return Ok(Stopped::NothingRan) };
             let left = end_leftovers(&record, Duration::from_secs(10)).map_err(EngineError::Leftover)?;
-            if let Endpoint::Unix(socket) = &record.endpoint {
-                let _ = fs::remove_file(socket);
-            }
-            let processes = seen.len().max(left);
-            return Ok(match processes {
-                0 => Stopped::NothingRan,
-                _ => Stopped::Ended { processes, took: started.elapsed() },
-            });
+            record.endpoint.remove();
+            return Ok(ended(seen.len().max(left)));
         }
         drop(alive);
-        if started.elapsed() > limit {
-            return Err(EngineError::StillRuns(limit));
+        if started.elapsed() > supervisor::END_LIMIT {
+            let processes: Vec<_> = seen.iter().map(|process| process.pid.to_string()).collect();
+            return Err(EngineError::StillRuns {
+                limit: supervisor::END_LIMIT,
+                processes: processes.join(", "),
+            });
         }
-        // A start that has just begun has no record of its own yet.
-        if let Some(record) = place.record()?
-            && !matches!(record.state, State::Ended(_))
-        {
-            match &asked {
-                Some((instance, when)) if *instance == record.instance => {
-                    if now && when.elapsed() > PATIENCE {
-                        signal_supervisor(&record, Signal::KILL);
-                    }
+        match (record, &asked) {
+            // What was asked to end has; what runs now is what somebody started since.
+            (Some(record), Some((instance, _))) if *instance != record.instance => {
+                return Ok(ended(seen.len()));
+            }
+            (Some(Record { state: State::Ended(_), .. }), Some(_)) => return Ok(ended(seen.len())),
+            // A start that has just begun has no record of its own yet.
+            (Some(Record { state: State::Ended(_), .. }) | None, _) => {}
+            (Some(record), Some((_, when))) => {
+                if now && when.elapsed() > PATIENCE {
+                    signal_supervisor(&record, Signal::KILL);
                 }
-                Some(_) | None => {
-                    seen = leftovers(&record);
-                    if signal_supervisor(&record, if now { Signal::USR2 } else { Signal::TERM }) {
-                        asked = Some((record.instance, Instant::now()));
-                    }
+            }
+            (Some(record), None) => {
+                seen = leftovers(&record);
+                if signal_supervisor(&record, if now { Signal::USR2 } else { Signal::TERM }) {
+                    asked = Some((record.instance, Instant::now()));
+                } else if started.elapsed() > PATIENCE {
+                    let title = record.kind.traits().title;
+                    return Err(EngineError::Unheard { title, pid: record.supervisor.pid });
                 }
             }
         }

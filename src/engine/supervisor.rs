@@ -13,7 +13,6 @@ mod watch;
 pub use trampoline::{COMMAND as TRAMPOLINE, run as become_engine};
 
 use super::{
-    Endpoint,
     launch::Launch,
     life::{Act, Event, Phase},
     log::Log,
@@ -23,12 +22,14 @@ use super::{
     story::Story,
 };
 use crate::clock::Moment;
+use begin::Refused;
 use mcp_api::Secret;
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io::{self, PipeReader, Read, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use watch::Watch;
 
@@ -37,28 +38,52 @@ pub const COMMAND: &str = "__supervise";
 
 /// How long requests in flight may take when an engine is to end.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long everybody waits for an engine that is to end, all in all.
+pub const END_LIMIT: Duration = Duration::from_secs(50);
 /// How long an engine may take to end when it is asked to.
 const TERM_LIMIT: Duration = Duration::from_secs(5);
 /// How often a port is chosen anew when somebody takes it between our look and the engine's.
 const PORT_TRIES: u32 = 3;
 /// How often the log is read between two looks.
 const READS_MAX: u32 = 64;
+/// What a line of the log has in it that only says that we have asked.
+const QUESTIONS: [&str; 3] = ["/health", "/v1/models", "/metrics"];
 /// How often it looks, by phase.
 const TICK_QUICK: Duration = Duration::from_millis(50);
 const TICK_SLOW: Duration = Duration::from_millis(500);
+const TICK_LONGEST: Duration = Duration::from_secs(1);
 
-/// Runs the hidden command: reads a [`Launch`] from standard input, says `ok` or what is wrong on standard output once
-/// that is known, and returns when the engine is gone.
+/// What a supervisor tells whoever started it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// The engine is started, and recorded.
+    Started,
+    /// Another command was first.
+    Taken,
+    /// It cannot be started; carries why.
+    Refused(String),
+    /// Nothing: it was killed before it could. Never sent.
+    #[serde(skip)]
+    None,
+}
+
+/// Runs the hidden command: reads a [`Launch`] from standard input, gives an [`Answer`] on standard output, and returns
+/// when the engine is gone.
 pub fn run() -> u8 {
     close_inherited();
     match Supervisor::begin() {
         Ok(mut supervisor) => {
-            answer("ok");
+            tell(&Answer::Started);
             supervisor.live();
             0
         }
+        Err(Refused::Taken) => {
+            tell(&Answer::Taken);
+            1
+        }
         Err(refused) => {
-            answer(&refused.to_string());
+            tell(&Answer::Refused(refused.to_string()));
             1
         }
     }
@@ -76,8 +101,8 @@ fn close_inherited() {
 }
 
 /// Tells the command that waits, which may be gone, and lets go of it.
-fn answer(text: &str) {
-    let _ = writeln!(io::stdout(), "{text}");
+fn tell(answer: &Answer) {
+    let _ = writeln!(io::stdout(), "{}", serde_json::to_string(answer).unwrap_or_default());
     let _ = io::stdout().flush();
     if let Ok(nothing) = File::options().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(&nothing);
@@ -99,10 +124,12 @@ struct Supervisor {
     log: Log,
     story: Story,
     phase: Phase,
-    /// When the phase began.
-    since: Moment,
-    /// When the log last grew.
-    heard: Moment,
+    /// When the phase began; the machine's sleep does not count.
+    since: Instant,
+    /// When the log last grew, beyond an echo of our own questions.
+    heard: Instant,
+    /// When the engine was last asked whether it answers.
+    asked: Option<Instant>,
     /// When somebody was last seen to use it, and what the file of the lock looked like then.
     used: Moment,
     touched: Option<(i64, i64)>,
@@ -122,7 +149,9 @@ impl Supervisor {
         while self.phase != Phase::Over {
             let tick = match self.phase {
                 Phase::Ready => TICK_SLOW.min(self.idle_limit().map_or(TICK_SLOW, |limit| limit / 4)),
-                _ => TICK_QUICK,
+                // What a driver holds may take long to die.
+                Phase::Killing => (self.since.elapsed() / 8).clamp(TICK_QUICK, TICK_LONGEST),
+                Phase::Loading | Phase::Draining | Phase::Terminating | Phase::Over => TICK_QUICK,
             };
             self.watch.wait(&self.pipe, tick.max(Duration::from_millis(5)));
             self.listen();
@@ -143,7 +172,7 @@ impl Supervisor {
         }
         let (phase, act) = self.phase.on(event);
         if phase != self.phase {
-            (self.phase, self.since) = (phase, Moment::now());
+            (self.phase, self.since) = (phase, Instant::now());
         }
         match act {
             Act::Nothing => {}
@@ -192,9 +221,7 @@ impl Supervisor {
     }
 
     fn remove_traces(&self) {
-        if let Endpoint::Unix(socket) = &self.record.endpoint {
-            let _ = fs::remove_file(socket);
-        }
+        self.record.endpoint.remove();
         let _ = self.place.folder().remove(KEY);
     }
 
@@ -236,9 +263,11 @@ impl Supervisor {
         // An engine that never stops talking must not keep us from everything else.
         for _ in 0..READS_MAX {
             let Ok(count @ 1..) = self.pipe.read(&mut bytes) else { break };
-            self.heard = Moment::now();
             let mut new_stage = false;
             for line in self.log.take(&self.place, &bytes[..count]) {
+                if !QUESTIONS.iter().any(|question| line.contains(question)) {
+                    self.heard = Instant::now();
+                }
                 new_stage |= self.story.take(&line);
             }
             if new_stage && self.phase == Phase::Loading {

@@ -39,7 +39,7 @@ pub(super) fn readiness(provider: &Provider, env: &Environment) -> Readiness {
         Condition::Running => Readiness::Running,
         Condition::Starting => Readiness::Startable(Condition::Starting.as_str()),
         condition @ (Condition::Stopped | Condition::Stopping | Condition::Failed | Condition::Orphaned) => {
-            match launch::check(provider, env) {
+            match launch::check(provider, env, status.processes.is_empty()) {
                 Ok(()) => Readiness::Startable(condition.as_str()),
                 Err(unfit) => Readiness::Down(unfit.to_string()),
             }

@@ -349,6 +349,7 @@ impl World {
             (Next::Use, Some(engine)) => command.at = At::Using { engine },
             (Next::Restart, Some(id)) => {
                 command.may_restart = false;
+                command.awaited = None;
                 command.shares = false;
                 command.at = At::Share;
                 if let Some(supervisor) = world.supervisors.iter_mut().find(|s| s.id == id) {
@@ -474,7 +475,7 @@ fn explore(commands: usize, crashes: u8) -> usize {
         }
     }
     assert!(used && !over.is_empty());
-    // From every world, without another crash, all commands can come to their end.
+    // From every world, without another crash, there is a way on which all commands come to their end.
     let mut good: HashSet<usize> = over.iter().copied().collect();
     let mut next = over;
     while let Some(number) = next.pop() {

@@ -5,7 +5,7 @@ use crate::{
     clock::Moment,
     engine::{
         Endpoint, end_leftovers,
-        launch::{self, Launch},
+        launch::{self, Launch, Unfit},
         life::Phase,
         log::Log,
         place::{KEY, Lock, Place, PlaceError},
@@ -15,9 +15,14 @@ use crate::{
     },
 };
 use mcp_api::Secret;
-use rustix::process::{set_child_subreaper, setsid};
+use rustix::{
+    fs::Mode,
+    process::{
+        DumpableBehavior, PidfdFlags, getpid, pidfd_open, set_child_subreaper, set_dumpable_behavior, setsid,
+    },
+};
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read},
     net::TcpListener,
     thread,
@@ -34,6 +39,8 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 pub(super) enum Refused {
     #[error("another command starts this engine already")]
     Taken,
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error("the instructions cannot be read: {0}")]
@@ -54,8 +61,16 @@ impl Supervisor {
         // A group leader already has what this is for.
         let _ = setsid();
         let _ = rustix::thread::set_name(c"mcpctl-engine");
+        // Whatever an engine puts into a cache is for its owner only.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        // No token is in this process, and a user to whom `/proc` shows debuggable processes only is to find it.
+        set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .map_err(|error| system("being seen in /proc")(error.into()))?;
+        // By such a handle all signals go; without them an engine could be started and never ended.
+        pidfd_open(getpid(), PidfdFlags::empty())
+            .map_err(|error| system("this machine has no pidfd_open, which ends engines")(error.into()))?;
         let watch = Watch::new().map_err(system("signals"))?;
-        set_child_subreaper(Some(rustix::process::getpid()))
+        set_child_subreaper(Some(getpid()))
             .map_err(|error| system("becoming the subreaper")(error.into()))?;
         let mut text = Vec::new();
         io::stdin().take(1 << 20).read_to_end(&mut text).map_err(system("the instructions"))?;
@@ -96,7 +111,7 @@ impl Supervisor {
             kind: launch.kind,
             model: launch.model.clone(),
             fingerprint: launch.fingerprint.clone(),
-            boot: processes::boot_id().map_err(system("the boot id"))?,
+            boot: processes::here().map_err(system("which boot this is cannot be read from /proc"))?,
             supervisor: Process::me().ok_or_else(|| system("/proc")(io::ErrorKind::NotFound.into()))?,
             engine: None,
             pipe: rustix::fs::fstat(&pipe)
@@ -129,8 +144,9 @@ impl Supervisor {
             log,
             story,
             phase: Phase::Loading,
-            since: now,
-            heard: now,
+            since: Instant::now(),
+            heard: Instant::now(),
+            asked: None,
             used: now,
             touched,
             was_ready: false,
@@ -163,9 +179,7 @@ fn take_alive(place: &Place) -> Result<File, Refused> {
 fn sweep(place: &Place) -> Result<(), Refused> {
     let Some(record) = place.record()? else { return Ok(()) };
     end_leftovers(&record, SWEEP_LIMIT).map_err(Refused::Leftover)?;
-    if let Endpoint::Unix(socket) = &record.endpoint {
-        let _ = fs::remove_file(socket);
-    }
+    record.endpoint.remove();
     Ok(())
 }
 
@@ -177,7 +191,7 @@ fn endpoint(launch: &Launch, instance: &str) -> Result<Endpoint, Refused> {
             Ok(Endpoint::Tcp(free.map_err(system("a free port"))?.port()))
         }
         Some(port) => {
-            launch::check_port(Some(port)).map_err(|unfit| Refused::Instructions(unfit.to_string()))?;
+            launch::check_port(Some(port))?;
             Ok(Endpoint::Tcp(port))
         }
     }

@@ -1,10 +1,10 @@
 //! What a supervisor sees when it looks: signals, the engine, its log, its users, the time.
 
-use super::{DRAIN_LIMIT, Supervisor, TERM_LIMIT, family, watch};
+use super::{DRAIN_LIMIT, Supervisor, TERM_LIMIT, TICK_QUICK, family, watch};
 use crate::{
     clock::Moment,
     engine::{
-        self,
+        self, AskError,
         life::{Event, Phase},
         place::{Lock, Place},
         processes,
@@ -16,7 +16,7 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, TcpStream},
     os::unix::fs::MetadataExt,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 impl Supervisor {
@@ -54,7 +54,9 @@ impl Supervisor {
     }
 
     fn look_at_loading(&mut self) -> Option<Event> {
-        if self.answers() {
+        // Each line of the log wakes us, and each question may be a line.
+        let may_ask = self.asked.is_none_or(|asked| asked.elapsed() >= TICK_QUICK);
+        if may_ask && self.answers() {
             return Some(self.exposed().unwrap_or(Event::Answers));
         }
         if self.heard.elapsed() > Duration::from_secs(self.launch.stall_seconds) {
@@ -103,6 +105,7 @@ impl Supervisor {
 
     /// It answers, and by the name that only this start knows.
     fn answers(&mut self) -> bool {
+        self.asked = Some(Instant::now());
         let (record, limit) = (&self.record, Duration::from_secs(2));
         let Some(served) = engine::is_ready(&record.endpoint, &record.served, self.key.as_ref(), limit)
         else {
@@ -116,7 +119,12 @@ impl Supervisor {
     fn is_busy(&self) -> bool {
         let busy = self.launch.kind.traits().busy;
         let asked = self.record.endpoint.get("/metrics", self.key.as_ref(), Duration::from_secs(10));
-        let Ok(reply) = asked else { return false };
+        let reply = match asked {
+            Ok(reply) => reply,
+            // Too busy to say how busy.
+            Err(AskError::TimedOut) => return true,
+            Err(_) => return false,
+        };
         let text = String::from_utf8_lossy(&reply.body);
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         text.lines()
@@ -140,8 +148,10 @@ impl Supervisor {
     /// Nobody could find us any more: another supervisor would start beside us.
     fn forgotten(&mut self) -> Option<Event> {
         let ours = self.alive.metadata().ok()?;
-        let there = fs::metadata(self.place.folder().path().join("alive.lock"));
-        if there.is_ok_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev()) {
+        let there = fs::metadata(self.place.folder().path().join(Lock::Alive.file()));
+        let is_another = |there: &fs::Metadata| there.ino() != ours.ino() || there.dev() != ours.dev();
+        // A disk that does not answer now may do so again.
+        if !there.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| is_another(&there)) {
             return None;
         }
         self.why.get_or_insert(Ending::Forgotten);
@@ -174,7 +184,7 @@ impl Supervisor {
 
 /// When the file of the lock `use` was last touched.
 pub(super) fn touched(place: &Place) -> Option<(i64, i64)> {
-    let meta = fs::metadata(place.folder().path().join("use.lock")).ok()?;
+    let meta = fs::metadata(place.folder().path().join(Lock::Use.file())).ok()?;
     Some((meta.mtime(), meta.mtime_nsec()))
 }
 
