@@ -16,6 +16,7 @@ use crate::{
 };
 use mcp_api::Secret;
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
     process::{
         DumpableBehavior, PidfdFlags, getpid, pidfd_open, set_child_subreaper, set_dumpable_behavior, setsid,
@@ -25,6 +26,7 @@ use std::{
     fs::{File, TryLockError},
     io::{self, Read},
     net::TcpListener,
+    os::fd::AsFd,
     thread,
     time::{Duration, Instant},
 };
@@ -43,6 +45,8 @@ pub(super) enum Refused {
     Unfit(#[from] Unfit),
     #[error(transparent)]
     Place(#[from] PlaceError),
+    #[error("nobody waits for this start any more")]
+    NobodyWaits,
     #[error("the instructions cannot be read: {0}")]
     Instructions(String),
     #[error("{what}: {error}")]
@@ -79,6 +83,9 @@ impl Supervisor {
         let place = Place::at(&launch.place)?;
         let alive = take_alive(&place)?;
         sweep(&place)?;
+        if nobody_reads(&io::stdout()) {
+            return Err(Refused::NobodyWaits);
+        }
         Self::start(launch, place, alive, watch, 0)
     }
 
@@ -158,6 +165,14 @@ impl Supervisor {
         supervisor.write_record();
         Ok(supervisor)
     }
+}
+
+/// The command that wants the engine was killed. Whoever asked for the end of everything before we held `alive` was
+/// told that nothing runs, and that is to stay true.
+fn nobody_reads(pipe: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(pipe, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
 }
 
 fn take_alive(place: &Place) -> Result<File, Refused> {
