@@ -198,11 +198,17 @@ impl Acquire {
         {
             return Err(EngineError::Elsewhere { title: self.title });
         }
+        // Held, but not by the supervisor of this record: its successor has not written its own yet, or somebody ends
+        // what it has left. Neither can be asked for anything.
+        let taken_over = supervised && record.as_ref().is_some_and(|record| !record.supervisor.is_alive());
         let awaited = record.as_ref().is_some_and(|record| Some(&record.instance) == self.awaited.as_ref());
         let as_declared = record.as_ref().is_some_and(|record| record.fingerprint == self.launch.fingerprint);
         let sight = Sight {
             supervised,
-            stage: record.as_ref().map_or(Stage::None, |record| self.stage_of(record)),
+            stage: match &record {
+                Some(record) if !taken_over => self.stage_of(record),
+                Some(_) | None => Stage::None,
+            },
             awaited,
             as_declared,
             health: record.as_ref().map_or(Health::Unasked, |record| self.known_health(record)),

@@ -1,7 +1,7 @@
 //! How an engine is, for those who only look, and its end, for those who ask for it.
 
 use super::{
-    EngineError, end_leftovers, leftovers,
+    EngineError, end_leftovers, is_here, leftovers,
     place::{Lock, Place},
     processes::Process,
     record::{Record, State},
@@ -75,8 +75,10 @@ impl Status {
             stops_in: None,
         };
         let Some(place) = Place::find(env, provider)? else { return Ok(stopped) };
-        let supervised = place.is_locked(Lock::Alive)?;
+        let locked = place.is_locked(Lock::Alive)?;
         let Some(record) = place.record()? else { return Ok(stopped) };
+        // Who ends what a dead supervisor has left holds the lock as well.
+        let supervised = locked && (record.supervisor.is_alive() || !is_here(&record));
         let processes = leftovers(&record);
         let condition = match (supervised, &record.state) {
             (true, State::Loading { .. }) => Condition::Starting,
