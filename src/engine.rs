@@ -188,11 +188,21 @@ pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
     let (record, key) = (engine.record.clone(), engine.key.clone());
     drop(engine);
     let Ok(Some(place)) = Place::find(env, &record.provider) else { return false };
-    let still = |now: Record| now.instance == record.instance && !matches!(now.state, State::Ended(_));
-    let is_gone =
-        !place.is_locked(Lock::Alive).unwrap_or(true) || !place.record().ok().flatten().is_some_and(still);
-    if is_gone {
-        return true;
+    let deadline = Instant::now() + GIVE_UP_LIMIT;
+    loop {
+        let alive = place.is_locked(Lock::Alive).unwrap_or(true);
+        let now = place.record().ok().flatten().filter(|now| now.instance == record.instance);
+        match now.map(|now| now.state) {
+            // Somebody wanted its end; that is not to be undone.
+            Some(State::Ended(End { why: record::Ending::Asked, .. })) => return false,
+            // Why it ends is known when it has.
+            Some(State::Stopping) if alive && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Some(State::Loading { .. } | State::Ready) if alive => break,
+            // It is gone, or there is another one already.
+            Some(_) | None => return true,
+        }
     }
     let is_well = || health(&record, key.as_ref(), HEALTH_LIMIT).is_ok();
     if place.is_used().unwrap_or(true) || (!is_silent && is_well()) {

@@ -8,7 +8,11 @@ use fakes::{FakeEngine, alive, required, wait_until};
 use mcpctl::clock::Moment;
 use predicates::prelude::*;
 use rustix::process::Signal;
-use std::{thread, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    thread,
+    time::Duration,
+};
 
 const LAPTOP: &str = "failover: answering from local provider \"laptop\"";
 
@@ -287,8 +291,13 @@ fn c05_an_engine_in_use_is_replaced_only_when_its_request_is_done() {
     let old = stage.begin(&[]);
     engine.wait_for_chats(1);
     stage.declare(&engine.provider("laptop", "chat-prod", "maxModelLen: 2048"));
-    let new = stage.begin(&[]);
-    stage.wait_for_phase("stopping");
+    let mut new = stage.begin(&[]);
+    let mut told = BufReader::new(new.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("waiting: an engine of another declaration is in use") {
+        line.clear();
+        assert!(told.read_line(&mut line).unwrap() > 0, "it did not wait");
+    }
     assert!(engine.signals().is_empty(), "it was asked to end with a request in flight");
     engine.open_chat_gate();
     for child in [old, new] {

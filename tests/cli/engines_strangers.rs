@@ -10,7 +10,7 @@ use mcpctl::{
     clock::Moment,
     engine::{
         Stopped,
-        processes::{Process, boot_id, listeners},
+        processes::{Process, here, listeners},
     },
 };
 use rustix::process::{Signal, geteuid};
@@ -249,7 +249,7 @@ fn e03_a_number_in_the_record_that_belongs_to_a_stranger_is_never_signalled() {
     let Process { pid, started } = stranger.process();
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
-    let (now, another) = (boot_id().unwrap(), "00000000-0000-4000-8000-000000000000");
+    let (now, another) = (here().unwrap(), "00000000-0000-4000-8000-000000000000");
     let forge = |pid: i64, started: u64, boot: &str, pipe: &Value| {
         let process = json!({ "pid": pid, "started": started });
         let mut record = honest.clone();
