@@ -37,6 +37,7 @@ mod mcpd;
 mod program;
 mod server;
 mod tls;
+pub mod tracer;
 mod vllm;
 mod wait;
 pub mod wire;
