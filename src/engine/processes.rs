@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
 };
 
@@ -211,6 +211,14 @@ fn address_of(text: &str) -> Option<IpAddr> {
         }
         _ => None,
     }
+}
+
+/// Some process holds the Unix socket that was made with this path, whether it can still be reached there or not.
+#[must_use]
+pub fn is_bound(socket: &Path) -> bool {
+    let table = fs::read("/proc/net/unix").unwrap_or_default();
+    let path = [b" ", socket.as_os_str().as_bytes()].concat();
+    table.split(|byte| *byte == b'\n').any(|line| line.ends_with(&path))
 }
 
 /// The numbers of the sockets that a process holds.

@@ -147,7 +147,7 @@ impl fmt::Display for End {
             Ending::Exposed(address) => {
                 write!(f, "its API could be reached from other machines ({address}), so it was stopped")?;
             }
-            Ending::Forgotten => f.write_str("its record was removed")?,
+            Ending::Forgotten => f.write_str("its record or its socket was removed")?,
         }
         match &self.cause {
             Some(cause) if self.is_failure() => write!(f, ": {cause}"),

@@ -4,7 +4,7 @@ use super::{DRAIN_LIMIT, Supervisor, TERM_LIMIT, TICK_QUICK, family, watch};
 use crate::{
     clock::Moment,
     engine::{
-        self, AskError,
+        self, AskError, Endpoint,
         life::{Event, Phase},
         place::{Lock, Place},
         processes,
@@ -73,7 +73,7 @@ impl Supervisor {
             }
         }
         self.alone = None;
-        self.forgotten()
+        self.forgotten().or_else(|| self.cut_off())
     }
 
     fn look_at_ready(&mut self) -> Option<Event> {
@@ -152,6 +152,17 @@ impl Supervisor {
         let is_another = |there: &fs::Metadata| there.ino() != ours.ino() || there.dev() != ours.dev();
         // A disk that does not answer now may do so again.
         if !there.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| is_another(&there)) {
+            return None;
+        }
+        self.why.get_or_insert(Ending::Forgotten);
+        Some(Event::Forgotten)
+    }
+
+    /// It listens, and somebody has removed its socket: nobody will ever get an answer.
+    fn cut_off(&mut self) -> Option<Event> {
+        let Endpoint::Unix(socket) = &self.record.endpoint else { return None };
+        // The last look counts: it may just have begun to listen.
+        if socket.exists() || !processes::is_bound(socket) || socket.exists() {
             return None;
         }
         self.why.get_or_insert(Ending::Forgotten);
