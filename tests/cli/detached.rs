@@ -1,7 +1,11 @@
 //! What lives on when a command has ended: a supervisor and an engine that hold nothing of whoever started them.
 
-use crate::{kill_stage::Home, support::Client};
-use fakes::{required, wait_until};
+use crate::{
+    engine_stage::{EngineStage, ended, texts},
+    kill_stage::Home,
+    support::{Client, TEN_WORDS},
+};
+use fakes::{FakeEngine, required, wait_until};
 use mcpctl::{
     engine::{Record, launch},
     environment::Environment,
@@ -126,4 +130,20 @@ fn e05_nothing_is_started_for_a_command_that_was_killed_meanwhile() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(home.starts(), [""; 0]);
     home.assert_recovers("after a start for nobody");
+}
+
+#[test]
+fn e07_an_engine_whose_socket_is_removed_while_it_loads_is_replaced() {
+    let engine = FakeEngine::llama().gated();
+    let stage = EngineStage::of(&engine, "");
+    let child = stage.begin(&[]);
+    engine.wait_for_start();
+    let socket = PathBuf::from(stage.record()["endpoint"]["unix"].as_str().unwrap());
+    wait_until(LIMIT, "the socket", || socket.exists());
+    fs::remove_file(&socket).unwrap();
+    engine.open_gate();
+    let output = ended(child);
+    let (stdout, stderr) = texts(&output);
+    assert_eq!((output.status.code(), stdout), (Some(0), format!("{TEN_WORDS}\n")), "{stderr}");
+    assert!(stage.log().contains("its socket was removed"), "{}", stage.log());
 }

@@ -38,6 +38,9 @@ fn sweep(plan: Plan) {
             Box::new((from..=to).step_by(step).map(When::Call))
         }
     };
+    if !Tracer::is_allowed() {
+        return required("permission to trace");
+    }
     let (mut kills, mut missed) = (0, 0);
     for when in whens {
         let Some(home) = home() else { return required("llama-server") };

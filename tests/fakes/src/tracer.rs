@@ -90,6 +90,16 @@ struct Shared {
 }
 
 impl Tracer {
+    /// Whether this machine lets a test trace its children: some containers do not.
+    pub fn is_allowed() -> bool {
+        let mut child = Command::new("cat");
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat can be run");
+        let allowed = ptrace::seize(pid_of(child.id()), Options::empty()).is_ok();
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        allowed
+    }
+
     /// Starts a program. Its calls do not count before [`Tracer::count`] is called, unless `counting`.
     pub fn start(traced: Traced, who: Who, when: When, counting: bool) -> Self {
         let (tell, seen) = channel();
