@@ -11,12 +11,15 @@ use std::{
 /// How long a killed process may take to go.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Whether a process lives. One that has ended and was not yet waited for does not.
+/// Whether a process lives. One that has ended and was not yet waited for does not; one whose first thread has ended
+/// before the others does: it still holds its files and its ports.
 pub fn alive(pid: u32) -> bool {
     // The name stands in brackets and may hold anything, brackets too.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    let state = fields.next().and_then(|state| state.chars().next());
+    let threads = fields.nth(16).and_then(|threads| threads.parse::<u32>().ok()).unwrap_or_default();
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X') || threads > 1)
 }
 
 /// Kills every process that runs this program, until there is none. Nobody else has a copy at this path.
