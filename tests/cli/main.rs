@@ -16,6 +16,7 @@ mod engine_stage;
 mod engines;
 mod engines_faults;
 mod engines_files;
+mod engines_llama;
 mod engines_strangers;
 mod failover;
 mod files;
