@@ -13,6 +13,17 @@ use std::{fs, thread, time::Duration};
 const FAILED: &str = "failover: provider \"laptop\" failed: ";
 
 #[test]
+fn e06_a_start_that_the_only_one_gave_up_is_ended() {
+    let engine = FakeEngine::vllm().gated().chattering();
+    let stage = EngineStage::of(&engine, "");
+    stage.infer(&["--timeout", "1s"]).code(7).stdout("").stderr(says("--timeout 1 s is over"));
+    wait_for_end(engine.wait_for_start());
+    stage.wait_for_phase("ended");
+    assert_eq!(stage.record()["state"]["why"], "unwanted");
+    assert!(engine.chats().is_empty());
+}
+
+#[test]
 fn e06_a_start_that_nobody_waits_for_any_more_is_ended() {
     for with in [Signal::KILL, Signal::INT] {
         let engine = FakeEngine::vllm().gated().ignoring_term().worker(Worker::default());
