@@ -223,7 +223,7 @@ fn fits(step: Step, output: &Output, quiet: bool) -> bool {
 fn e05_rounds_of_commands_and_kills_at_random() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let seed = setting("MCPCTL_SEED", u64::from(now.subsec_nanos()));
-    let (from, rounds) = (setting("MCPCTL_ROUND", 1), setting("MCPCTL_ROUNDS", 30));
+    let (from, rounds) = (setting("MCPCTL_ROUND", 1), setting("MCPCTL_ROUNDS", 60));
     let Some(stage) = Stage::new() else { return required("llama-server") };
     let started = Instant::now();
     say(&format!("MCPCTL_SEED={seed} MCPCTL_ROUNDS={rounds}"));
