@@ -8,6 +8,7 @@
 
 mod acquire;
 pub mod endpoint;
+mod health;
 pub mod kind;
 pub mod launch;
 pub mod life;
@@ -29,11 +30,11 @@ pub use record::{End, Record, State};
 pub use status::{Condition, Status, Stopped, stop};
 
 use crate::environment::Environment;
+use health::HEALTH_LIMIT;
 use mcp_api::Secret;
 use place::Lock;
 use processes::Process;
 use rustix::process::Signal;
-use serde::Deserialize;
 use std::{
     fs::{self, File},
     path::PathBuf,
@@ -41,8 +42,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// How long an engine that runs may take to say that it is well. A busy vLLM was seen to take 7.7 s.
-const HEALTH_LIMIT: Duration = Duration::from_secs(15);
 /// How long a supervisor may take to hear that its engine is to end. It may be asking its engine something just then.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -204,7 +203,7 @@ pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
             Some(_) | None => return true,
         }
     }
-    let is_well = || health(&record, key.as_ref(), HEALTH_LIMIT).is_ok();
+    let is_well = || health::ask(&record, key.as_ref(), HEALTH_LIMIT).is_ok();
     if place.is_used().unwrap_or(true) || (!is_silent && is_well()) {
         return false;
     }
@@ -242,74 +241,6 @@ fn signal_supervisor(record: &Record, signal: Signal) -> bool {
 /// The numbers of its processes mean something here: it was started in this boot, and not in another container.
 fn is_here(record: &Record) -> bool {
     processes::here().is_ok_and(|here| here == record.boot)
-}
-
-/// Why an engine that was ready is of no use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Ill {
-    /// It says so itself.
-    Dead(String),
-    /// It does not answer, or not as it should. That may be for a reason of the one who asks.
-    Strange(String),
-}
-
-impl Ill {
-    fn why(&self) -> &str {
-        match self {
-            Self::Dead(why) | Self::Strange(why) => why,
-        }
-    }
-}
-
-/// Asks an engine that was ready whether it still is.
-fn health(record: &Record, key: Option<&Secret>, limit: Duration) -> Result<(), Ill> {
-    match record.endpoint.get("/health", key, limit) {
-        Ok(Reply { status: 200, .. }) => {}
-        Ok(Reply { status, .. }) if status >= 500 => {
-            return Err(Ill::Dead(format!("its health is {status}")));
-        }
-        Ok(Reply { status, .. }) => return Err(Ill::Strange(format!("its health is {status}"))),
-        // Slow is not dead: two processes of vLLM can keep everybody else waiting for seconds.
-        Err(AskError::TimedOut) => return Ok(()),
-        Err(error) => return Err(Ill::Strange(error.to_string())),
-    }
-    match serves(&record.endpoint, &record.served, key, limit) {
-        Ok(Some(_)) | Err(AskError::TimedOut) => Ok(()),
-        Ok(None) => Err(Ill::Strange("it serves another model than it was started with".into())),
-        Err(error) => Err(Ill::Strange(error.to_string())),
-    }
-}
-
-/// Gives what an engine says of itself, if it answers by the name that only its own start knows.
-fn is_ready(endpoint: &Endpoint, served: &str, key: Option<&Secret>, limit: Duration) -> Option<Served> {
-    let health = endpoint.get("/health", key, limit);
-    health.ok().filter(|reply| reply.status == 200)?;
-    serves(endpoint, served, key, limit).ok()?
-}
-
-/// An engine that answers by the right name.
-#[derive(Debug, Deserialize)]
-struct Served {
-    /// Its name for the model.
-    id: String,
-    /// The size of its context in tokens, if it says so. vLLM does.
-    max_model_len: Option<u32>,
-}
-
-/// None if it answers by another name.
-fn serves(
-    endpoint: &Endpoint,
-    served: &str,
-    key: Option<&Secret>,
-    limit: Duration,
-) -> Result<Option<Served>, AskError> {
-    #[derive(Deserialize)]
-    struct Models {
-        data: Vec<Served>,
-    }
-    let reply = endpoint.get("/v1/models", key, limit)?;
-    let models = serde_json::from_slice::<Models>(&reply.body).ok().filter(|_| reply.status == 200);
-    Ok(models.and_then(|models| models.data.into_iter().find(|model| model.id == served)))
 }
 
 /// Ends what a start left behind whose supervisor is gone. Call only while holding the lock `alive`. The error is the

@@ -1,8 +1,9 @@
 //! How a command comes by an engine it can use: look, do what [`next`] says, look again.
 
 use super::{
-    Endpoint, EngineError, HEALTH_LIMIT, Ill, InUse, Launch, Place, PlaceError, Progress, Record, State,
-    health, is_here, is_ready, launch, leftovers,
+    Endpoint, EngineError, InUse, Launch, Place, PlaceError, Progress, Record, State,
+    health::{self, HEALTH_LIMIT, Ill, is_ready},
+    is_here, launch, leftovers,
     next::{self, Health, Next, Sight, Stage},
     place::{KEY, Lock},
     record, signal_supervisor,
@@ -14,11 +15,7 @@ use mcp_api::Secret;
 use rustix::process::Signal;
 use std::{
     fs::{File, TryLockError},
-    io::{self, Read, Write},
-    mem,
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-    thread,
+    mem, thread,
     time::{Duration, Instant},
 };
 
@@ -254,7 +251,7 @@ impl Acquire {
             self.may_restart = false;
         }
         self.tell_once("starting", tell, Progress::Starting(self.title));
-        let answer = spawn_supervisor(&self.launch)
+        let answer = supervisor::spawn(&self.launch)
             .map_err(|error| EngineError::NotStarted { title: self.title, why: error.to_string() })?;
         drop(lock);
         match answer {
@@ -292,7 +289,7 @@ impl Acquire {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let limit = left.map_or(HEALTH_LIMIT, |left| left.clamp(LOOK, HEALTH_LIMIT));
         match self.key(record) {
-            Ok(key) => health(record, key.as_ref(), limit),
+            Ok(key) => health::ask(record, key.as_ref(), limit),
             Err(error) => Err(Ill::Strange(error.to_string())),
         }
     }
@@ -414,31 +411,4 @@ impl Acquire {
             self.told = Some(what.to_owned());
         }
     }
-}
-
-/// Starts a supervisor and gives its first word, which comes when it has started the engine or knows why not.
-fn spawn_supervisor(launch: &Launch) -> io::Result<Answer> {
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("mcpctl")
-        .args([supervisor::COMMAND, &launch.provider])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Some(mut instructions) = child.stdin.take() {
-        // If it is gone already, it says nothing, and that is noticed.
-        let _ = instructions.write_all(&serde_json::to_vec(launch)?);
-    }
-    let mut text = String::new();
-    if let Some(output) = &mut child.stdout {
-        output.read_to_string(&mut text)?;
-    }
-    let answer = serde_json::from_str(&text).unwrap_or(Answer::None);
-    if !matches!(answer, Answer::Started) {
-        // It is gone, or about to be; where children are not waited for by wish of whoever started us, it is enough.
-        let _ = child.wait();
-    }
-    Ok(answer)
 }

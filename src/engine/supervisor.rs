@@ -7,9 +7,11 @@
 mod begin;
 mod family;
 mod look;
+mod spawn;
 mod trampoline;
 mod watch;
 
+pub use spawn::spawn;
 pub use trampoline::{COMMAND as TRAMPOLINE, run as become_engine};
 
 use super::{

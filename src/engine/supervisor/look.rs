@@ -4,7 +4,7 @@ use super::{DRAIN_LIMIT, Supervisor, TERM_LIMIT, TICK_QUICK, family, watch};
 use crate::{
     clock::Moment,
     engine::{
-        self, AskError, Endpoint,
+        AskError, Endpoint, health,
         life::{Event, Phase},
         place::{Lock, Place},
         processes,
@@ -107,7 +107,7 @@ impl Supervisor {
     fn answers(&mut self) -> bool {
         self.asked = Some(Instant::now());
         let (record, limit) = (&self.record, Duration::from_secs(2));
-        let Some(served) = engine::is_ready(&record.endpoint, &record.served, self.key.as_ref(), limit)
+        let Some(served) = health::is_ready(&record.endpoint, &record.served, self.key.as_ref(), limit)
         else {
             return false;
         };
