@@ -28,11 +28,14 @@ use std::{
 const START: Duration = Duration::from_mins(4);
 /// What follows by itself within a second or two.
 const SOON: Duration = Duration::from_secs(15);
-/// The first stages of a start and the last one, in their order.
-const STAGES: [&str; 5] = [
+/// The stages of a start in their order. Where two follow each other quickly, the first may not be seen.
+const STAGES: [&str; 8] = [
     "starting vLLM",
     "reading the model's configuration",
     "starting the engine",
+    "loading weights",
+    "preparing memory",
+    "warming up",
     "opening its endpoint",
     "ready after",
 ];
@@ -273,15 +276,19 @@ impl Asking {
         assert_eq!(text(&ticks).trim_start().get(..4), Some("tick"));
     }
 
-    fn wait_for_stderr(&mut self, words: &str) {
+    fn wait_for_content(&mut self, words: &str) {
+        let stdout = self.stdout.as_ref().expect("somebody reads");
+        wait_until(START, words, || stdout.text().contains(words));
+    }
+
+    /// It has told of this stage or of a later one.
+    fn wait_for_stage(&mut self, stage: &str) {
+        let from = STAGES.iter().position(|it| *it == stage).expect("a stage");
         let (child, stderr) = (&mut self.child, &self.stderr);
-        wait_until(START, words, || {
-            let told = stderr.text().contains(words);
-            assert!(
-                told || child.try_wait().unwrap().is_none(),
-                "it ended without {words}: {}",
-                stderr.text()
-            );
+        wait_until(START, stage, || {
+            let lines = stderr.text();
+            let told = STAGES[from..].iter().any(|stage| lines.contains(&format!("laptop: {stage}")));
+            assert!(told || child.try_wait().unwrap().is_none(), "it ended before {stage}: {lines}");
             told
         });
     }
@@ -328,46 +335,43 @@ impl Asked {
         assert!(self.stderr.contains("incomplete"), "{self:?}");
     }
 
-    /// What it told of a start, in the order of a start.
-    fn stages(&self) -> Vec<&'static str> {
-        let mut rest = self.stderr.as_str();
-        let mut told = Vec::new();
-        for stage in STAGES {
-            if let Some((_, after)) = rest.split_once(&format!("laptop: {stage}")) {
-                (rest, told) = (after, [told, vec![stage]].concat());
-            }
-        }
-        told
+    /// It told of a start from the beginning to the end, in the order of a start and nothing twice.
+    fn assert_told_the_start(&self) {
+        let lines = self.stderr.lines().filter_map(|line| line.strip_prefix("note: laptop: "));
+        let place = |line: &str| STAGES.iter().position(|stage| line.starts_with(stage));
+        let told: Vec<_> = lines.filter_map(place).collect();
+        assert!(told.is_sorted_by(|a, b| a < b), "{}", self.stderr);
+        assert!(told.len() > 2 && told.first() == Some(&0), "{}", self.stderr);
+        assert_eq!(told.last(), Some(&(STAGES.len() - 1)), "{}", self.stderr);
     }
 }
 
 #[test]
 fn e04_twenty_commands_start_one_vllm_that_is_kept_while_it_is_used_and_stops_when_it_is_not() {
-    let idle = Duration::from_secs(3);
-    let Some(story) = Story::new("idleTimeoutMinutes: 0.05") else { return required("vLLM") };
+    let idle = Duration::from_millis(4200);
+    let Some(story) = Story::new("idleTimeoutMinutes: 0.07") else { return required("vLLM") };
     let crowd: Vec<_> = (0..20).map(|_| story.infer()).collect();
     let crowd: Vec<_> = crowd.into_iter().map(|asking| asking.end(START)).collect();
     crowd.iter().for_each(Asked::assert_answered);
+    crowd.iter().for_each(Asked::assert_told_the_start);
     let first = &crowd[0];
-    // The stages between these may be too quick to be seen.
-    assert_eq!(first.stages()[..3], STAGES[..3], "{}", first.stderr);
-    assert_eq!(first.stages().last(), STAGES.last(), "{}", first.stderr);
     let (engine, record) = (story.engine(), story.stage.record());
     let second = story.answers();
     assert!(!second.stderr.contains("starting"), "{}", second.stderr);
     let (slow, quick) = (first.took, second.took);
     assert!(quick < slow / 5, "the first took {slow:?}, the second {quick:?}");
 
-    // In use for longer than it may be idle.
-    let stream = Asking::begin(&story.stage, &[&FOREVER[..4], &["4000"]].concat()).end(START);
-    assert_eq!(stream.code, Some(0), "{stream:?}");
-    assert_eq!(stream.stdout.matches("tick").count() + stream.stdout.matches("tock").count(), 4000);
-    let took = stream.took;
-    assert!(took > idle + Duration::from_secs(1), "{took:?}: too quick to show anything");
-    assert_eq!((story.engine(), alive(engine)), (engine, true), "it was stopped while a stream was open");
-    let unused = Instant::now();
+    // In use for longer than it may be idle: by the clock, because its speed depends on what else this machine does.
+    let mut stream = Asking::begin(&story.stage, &FOREVER);
+    stream.wait_for_content("tick");
+    let open = Instant::now();
+    wait_until(START, "more time than it may be idle", || open.elapsed() > idle + Duration::from_secs(2));
+    assert!(stream.child.try_wait().unwrap().is_none(), "the stream was too short to show anything");
+    assert_eq!(story.stage.record()["state"]["phase"], "ready", "it was stopped while a stream was open");
+    assert_eq!((story.engine(), alive(engine)), (engine, true));
+    signal(stream.child.id(), Signal::INT);
+    assert_eq!(stream.end(SOON).signal, Some(Signal::INT.as_raw()));
     story.wait_for_phase("ended", idle + SOON);
-    assert!(unused.elapsed() > idle / 2, "it did not wait");
     assert_eq!(family(&record), [0; 0]);
     let log = story.stage.log();
     assert_eq!((log.matches("mcpctl: starting").count(), log.matches("nobody used it").count()), (1, 1));
@@ -445,7 +449,7 @@ fn e06_whichever_process_of_the_default_layout_is_killed_the_next_command_gets_i
 fn g01_an_interrupted_command_and_a_stop_leave_no_vllm_that_loads() {
     let Some(story) = Story::new("") else { return required("vLLM") };
     let mut waiting = story.infer();
-    waiting.wait_for_stderr(STAGES[1]);
+    waiting.wait_for_stage("reading the model's configuration");
     let record = story.stage.record();
     let stop = story.stop(&["laptop"]);
     assert_eq!((stop.code, family(&record).len()), (Some(0), 0), "{stop:?}");
@@ -456,7 +460,7 @@ fn g01_an_interrupted_command_and_a_stop_leave_no_vllm_that_loads() {
 
     // From here on until it is ready vLLM hears no SIGTERM.
     let mut waiting = story.infer();
-    waiting.wait_for_stderr(STAGES[2]);
+    waiting.wait_for_stage("starting the engine");
     let record = story.stage.record();
     assert!(family(&record).len() > 1, "the engine's process is not there");
     let begun = Instant::now();
@@ -473,7 +477,7 @@ fn g01_an_interrupted_command_and_a_stop_leave_no_vllm_that_loads() {
 fn p18_a_right_that_is_revoked_while_vllm_starts_keeps_the_prompt_from_it() {
     let Some(story) = Story::new("") else { return required("vLLM") };
     let mut asking = story.infer();
-    asking.wait_for_stderr(STAGES[0]);
+    asking.wait_for_stage("starting vLLM");
     story.stage.mcpd.delete_binding("dana-chat");
     let asked = asking.end(START);
     assert_eq!((asked.code, asked.stdout.as_str()), (Some(5), ""), "{asked:?}");
