@@ -127,6 +127,7 @@ fn e05_nothing_is_started_for_a_command_that_was_killed_meanwhile() {
     let mut child = supervisor.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     child.stdin.take().unwrap().write_all(&serde_json::to_vec(&launch).unwrap()).unwrap();
+    wait_until(LIMIT, "the end of the supervisor", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(home.starts(), [""; 0]);
     home.assert_recovers("after a start for nobody");
