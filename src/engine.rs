@@ -178,12 +178,23 @@ fn touch(lock: &File) {
     let _ = lock.set_modified(SystemTime::now());
 }
 
+/// What somebody has against an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complaint {
+    /// It could not be reached.
+    Unreached,
+    /// It said nothing.
+    Silent,
+    /// It said that it cannot, or broke off.
+    Failed,
+}
+
 /// Lets go of an engine that has failed its caller, and has it ended if it is dead or hangs; says whether another try
 /// may go better.
 ///
 /// One that others use at this moment is busy and does not hang. One that has said something and is well has just
-/// refused.
-pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
+/// refused. One that could not be reached and is well had too many at its door.
+pub fn give_up(engine: InUse, env: &Environment, complaint: Complaint) -> bool {
     let (record, key) = (engine.record.clone(), engine.key.clone());
     drop(engine);
     let Ok(Some(place)) = Place::find(env, &record.provider) else { return false };
@@ -203,8 +214,10 @@ pub fn give_up(engine: InUse, env: &Environment, is_silent: bool) -> bool {
             Some(_) | None => return true,
         }
     }
-    let is_well = || health::ask(&record, key.as_ref(), HEALTH_LIMIT).is_ok();
-    if place.is_used().unwrap_or(true) || (!is_silent && is_well()) {
+    if complaint != Complaint::Silent && health::ask(&record, key.as_ref(), HEALTH_LIMIT).is_ok() {
+        return complaint == Complaint::Unreached;
+    }
+    if place.is_used().unwrap_or(true) {
         return false;
     }
     signal_supervisor(&record, Signal::USR1) && is_given_up(&place, &record)

@@ -5,7 +5,7 @@ mod openai;
 
 use crate::{
     chat::{self, ChatRequest, Complete, Endpoint, Failed, Limits, Sink},
-    engine::{self, EngineError, InUse, Progress},
+    engine::{self, Complaint, EngineError, InUse, Progress},
     environment::Environment,
     failover::{Delivered, Fault, Fresh, Permit},
     http::{self, BuildError, Options},
@@ -133,15 +133,16 @@ impl Lease {
     ///
     /// Not where others use it at this moment: then it is busy and not hung.
     pub fn give_up(self, failed: &Failed, env: &Environment) -> bool {
-        let is_silent = match &failed.fault {
-            Fault::NoContent(_) => true,
-            Fault::Unreachable { .. } | Fault::Cut(_) => false,
-            Fault::Status { status, .. } if *status >= 500 => false,
-            Fault::ErrorEvent { code, .. } if code.is_none_or(|code| code >= 500) => false,
+        let complaint = match &failed.fault {
+            Fault::NoContent(_) => Complaint::Silent,
+            Fault::Unreachable { .. } => Complaint::Unreached,
+            Fault::Cut(_) => Complaint::Failed,
+            Fault::Status { status, .. } if *status >= 500 => Complaint::Failed,
+            Fault::ErrorEvent { code, .. } if code.is_none_or(|code| code >= 500) => Complaint::Failed,
             _ => return false,
         };
         match self.engine {
-            Some(engine) if failed.delivered == Delivered::Nothing => engine::give_up(engine, env, is_silent),
+            Some(engine) if failed.delivered == Delivered::Nothing => engine::give_up(engine, env, complaint),
             Some(_) | None => false,
         }
     }

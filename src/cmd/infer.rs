@@ -206,7 +206,7 @@ impl Ask<'_, '_> {
                 return Err(InferFailure::stand_in(cause, &provider.name, failure));
             }
             self.run.note(format_args!(
-                "{}: {}; starting it once more",
+                "{}: {}; trying it once more",
                 provider.name,
                 failure.told_of("it")
             ));

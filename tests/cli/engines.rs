@@ -138,7 +138,7 @@ fn p20_an_engine_that_dies_in_an_answer_is_started_once_more_and_no_more() {
         // The file stays: the second process ends as well, at its start.
         engine.tell_exit();
         let told = says("central answered 502")
-            .and(says("starting it once more"))
+            .and(says("trying it once more"))
             .and(says("failover: provider \"laptop\" failed"));
         run.join().unwrap().code(7).stdout("").stderr(told);
     });

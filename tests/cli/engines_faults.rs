@@ -173,7 +173,7 @@ fn e07_an_engine_that_serves_another_name_is_never_used() {
 fn e07_a_hung_engine_is_ended_and_started_once_more() {
     let engine = with_workers(&WORKERS).hanging(Hang::Chat).once().ignoring_term();
     let stage = EngineStage::of(&engine, "");
-    let told = says("sent no content within 1 s").and(says("starting it once more"));
+    let told = says("sent no content within 1 s").and(says("trying it once more"));
     stage.infer(&["--first-token-timeout", "1s"]).code(0).stdout(format!("{TEN_WORDS}\n")).stderr(told);
     assert_eq!((engine.starts().len(), engine.chats().len()), (2, 2));
     let first: Vec<_> = [engine.starts()[0]].into_iter().chain(engine.workers()[..4].to_vec()).collect();

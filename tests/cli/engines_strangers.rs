@@ -208,7 +208,7 @@ fn e02_who_takes_the_port_right_before_the_prompt_gets_nothing() {
     squatter.assert_untouched();
     assert_eq!(stdout, format!("{TEN_WORDS}\n"), "{rest}");
     assert!(rest.contains(&format!("port {port} is held by another user")), "{rest}");
-    assert!(rest.contains("starting it once more") && engine.starts().len() == 2, "{rest}");
+    assert!(rest.contains("trying it once more") && engine.starts().len() == 2, "{rest}");
 }
 
 /// A process that nobody here has anything to do with. It writes into a pipe, as engines do.
