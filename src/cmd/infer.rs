@@ -205,11 +205,7 @@ impl Ask<'_, '_> {
                 let cause = fresh.permit().cause().clone();
                 return Err(InferFailure::stand_in(cause, &provider.name, failure));
             }
-            self.run.note(format_args!(
-                "{}: {}; trying it once more",
-                provider.name,
-                failure.told_of("it")
-            ));
+            self.run.note(format_args!("{}: {}; trying it once more", provider.name, failure.told_of("it")));
             may_restart = false;
             permit = fresh.into_permit();
         }
@@ -230,6 +226,11 @@ impl Ask<'_, '_> {
         progress.end();
         lent.map_err(|error| {
             if let Err(over) = self.time_left() {
+                self.run.note(format_args!(
+                    "{name} was still starting and is given up if nobody else waits for it; to have it ready: \
+                     mcpctl providers start {name} --wait=false",
+                    name = provider.name
+                ));
                 return over;
             }
             self.records.push(Record::not_lent(Target::Provider(provider.name.clone()), started.elapsed()));

@@ -150,6 +150,10 @@ impl Acquire {
                             Progress::Waiting("an engine of another declaration is in use"),
                         );
                     } else {
+                        // What runs is better than nothing: first see that the other one can be had.
+                        if Some(&record.endpoint) != self.launch.port.map(Endpoint::Tcp).as_ref() {
+                            launch::check_port(self.launch.port)?;
+                        }
                         self.tell_once("replace", tell, Progress::Replacing("another one is declared now"));
                         self.end(&record, Signal::TERM)?;
                     }

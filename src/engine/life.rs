@@ -101,7 +101,8 @@ impl Phase {
             (Draining, E::Unused) => (Terminating, Terminate),
             (Draining, E::TimeOver | E::Exited | E::KillAsked | E::Exposed | E::Forgotten) => (Killing, Kill),
 
-            (Terminating, E::Exited | E::TimeOver | E::KillAsked | E::Exposed | E::Forgotten) => {
+            // The first process ends before those that clean up after it: of vLLM the one that removes shared memory.
+            (Terminating, E::Empty | E::TimeOver | E::KillAsked | E::Exposed | E::Forgotten) => {
                 (Killing, Kill)
             }
 
@@ -111,8 +112,18 @@ impl Phase {
             (Loading, E::Idle | E::Unused)
             | (Ready, E::Answers | E::Stalled | E::Unwanted | E::Unused | E::TimeOver)
             | (Draining, E::Answers | E::Stalled | E::Unwanted | E::Idle | E::StopAsked)
-            | (Terminating, E::Answers | E::Stalled | E::Unwanted | E::Idle | E::StopAsked | E::Unused)
-            | (Loading | Ready | Draining | Terminating, E::Empty | E::Remains)
+            | (
+                Terminating,
+                E::Exited
+                | E::Remains
+                | E::Answers
+                | E::Stalled
+                | E::Unwanted
+                | E::Idle
+                | E::StopAsked
+                | E::Unused,
+            )
+            | (Loading | Ready | Draining, E::Empty | E::Remains)
             | (
                 Killing,
                 E::Answers
@@ -190,9 +201,17 @@ mod tests {
     #[test]
     fn a_request_to_kill_is_heard_in_every_phase_that_has_something_to_kill() {
         for phase in [Phase::Loading, Phase::Ready, Phase::Draining, Phase::Terminating] {
-            for event in [Event::KillAsked, Event::Exited, Event::Exposed, Event::Forgotten] {
+            for event in [Event::KillAsked, Event::Exposed, Event::Forgotten] {
                 assert_eq!(phase.on(event), (Phase::Killing, Act::Kill), "{phase:?} {event:?}");
             }
+        }
+        for phase in [Phase::Loading, Phase::Ready, Phase::Draining] {
+            assert_eq!(phase.on(Event::Exited), (Phase::Killing, Act::Kill), "{phase:?}");
+        }
+        // Who was asked to end may clean up, for a time.
+        assert_eq!(Phase::Terminating.on(Event::Exited), (Phase::Terminating, Act::Nothing));
+        for event in [Event::Empty, Event::TimeOver] {
+            assert_eq!(Phase::Terminating.on(event), (Phase::Killing, Act::Kill), "{event:?}");
         }
         assert_eq!(Phase::Killing.on(Event::Remains), (Phase::Killing, Act::Kill));
     }

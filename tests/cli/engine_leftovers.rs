@@ -69,7 +69,7 @@ fn c05_an_engine_whose_entry_is_gone_is_shown_and_stopped_with_the_others() {
         .assert()
         .code(0)
         .stdout(row)
-        .stderr(says("note: removed: its entry was removed from the provider file"));
+        .stderr(says("note: removed: it has no entry in the provider file"));
     assert_eq!(dana.status("removed")["declared"], false);
     dana.providers(&["start", "removed"]).assert().code(2).stderr(says("no provider is named \"removed\""));
     let both = matches(r"kept stopped \(1 process, .* s\)\nremoved stopped \(1 process, .* s\)");

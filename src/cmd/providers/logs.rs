@@ -46,7 +46,7 @@ const PIECE: usize = 64 << 10;
 
 pub(super) fn run(run: &mut Run<'_>, args: &LogsArgs) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
-    Roster::of(run).check(&args.name)?;
+    Roster::of(run)?.check(&args.name)?;
     let none = |run: &mut Run<'_>| {
         run.warn(format_args!("{} has no log: it was never started here", args.name));
         Ok(Exit::No)

@@ -3,7 +3,7 @@
 
 use crate::{
     cmd::{Run, Usage},
-    engine::{EngineError, Place, Unfit},
+    engine::{EngineError, Place, PlaceError, Unfit},
     providers_file::{Kind, Provider, ProvidersError, ProvidersFile},
     yaml,
 };
@@ -28,12 +28,14 @@ pub(super) enum Declared<'a> {
 }
 
 impl Roster {
-    /// Looks. A file that cannot be used is an error only of those commands that need it.
-    pub(super) fn of(run: &Run<'_>) -> Self {
+    /// Looks. A file that cannot be used is an error only of those commands that need it. Without a folder for records
+    /// nothing could be said of any engine.
+    pub(super) fn of(run: &Run<'_>) -> Result<Self, EngineError> {
+        run.env.state_folder().ok_or(EngineError::Place(PlaceError::NoFolder))?;
         let mut started = Place::all(&run.env);
         // What has another name lies there by accident.
         started.retain(|name| check_name(name).is_ok());
-        Self { file: run.providers(), started }
+        Ok(Self { file: run.providers(), started })
     }
 
     /// Says that an engine can have this name.

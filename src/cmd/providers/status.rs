@@ -29,7 +29,7 @@ pub(crate) struct StatusArgs {
 }
 
 pub(super) fn run(run: &mut Run<'_>, args: &StatusArgs) -> anyhow::Result<Exit> {
-    let mut roster = Roster::of(run);
+    let mut roster = Roster::of(run)?;
     if let Some(error) = roster.broken() {
         run.warn(format_args!("{error}; shown are only engines that were started here"));
     }
@@ -213,7 +213,7 @@ impl<'a> Seen<'a> {
             )),
             (Condition::Starting | Condition::Running, _) if self.declared == Declared::Not => {
                 run.note(format_args!(
-                    "{name}: its entry was removed from the provider file; mcpctl providers stop {name} ends it now"
+                    "{name}: it has no entry in the provider file; mcpctl providers stop {name} ends it now"
                 ));
             }
             _ => {}

@@ -3,7 +3,7 @@
 use super::{roster::Roster, times};
 use crate::{
     cmd::Run,
-    engine::{self, EngineError, Stopped},
+    engine::{self, EngineError, Status, Stopped, supervisor},
     exit::Exit,
 };
 use anyhow::Context as _;
@@ -30,12 +30,18 @@ pub(crate) struct StopArgs {
 
 pub(super) fn run(run: &mut Run<'_>, args: &StopArgs) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
-    let roster = Roster::of(run);
+    let roster = Roster::of(run)?;
     let Some(name) = &args.name else {
         let names: Vec<_> = roster.started().collect();
         return all(run, &names, args.now);
     };
     roster.check(name)?;
+    if !args.now && Status::of(&run.env, name).is_ok_and(|status| status.used) {
+        let limit = supervisor::DRAIN_LIMIT.as_secs();
+        run.note(format_args!(
+            "{name}: in use; its requests may finish for up to {limit} s (--now ends them)"
+        ));
+    }
     let stopped = engine::stop(&run.env, name, args.now).with_context(|| name.clone())?;
     run.say(told(name, stopped))?;
     Ok(Exit::Ok)

@@ -43,6 +43,7 @@ impl Supervisor {
             Phase::Loading => events.extend(self.look_at_loading()),
             Phase::Ready => events.extend(self.look_at_ready()),
             Phase::Draining => events.extend(self.look_at_draining()),
+            Phase::Terminating if processes::descendants().is_empty() => events.push(Event::Empty),
             Phase::Terminating => {
                 events.extend((self.since.elapsed() > TERM_LIMIT).then_some(Event::TimeOver));
             }
