@@ -217,7 +217,9 @@ pub fn give_up(engine: InUse, env: &Environment, complaint: Complaint) -> bool {
     if complaint != Complaint::Silent && health::ask(&record, key.as_ref(), HEALTH_LIMIT).is_ok() {
         return complaint == Complaint::Unreached;
     }
-    if place.is_used().unwrap_or(true) {
+    // One that says nothing at all, to anybody and for so long, hangs with all who wait for it.
+    let is_mute = || complaint == Complaint::Silent && health::is_mute(&record, key.as_ref());
+    if place.is_used().unwrap_or(true) && !is_mute() {
         return false;
     }
     signal_supervisor(&record, Signal::USR1) && is_given_up(&place, &record)

@@ -45,6 +45,11 @@ pub(super) fn ask(record: &Record, key: Option<&Secret>, limit: Duration) -> Res
     }
 }
 
+/// It does not even say how it is, for longer than any that only was busy.
+pub(super) fn is_mute(record: &Record, key: Option<&Secret>) -> bool {
+    matches!(record.endpoint.get("/health", key, HEALTH_LIMIT), Err(AskError::TimedOut))
+}
+
 /// Gives what an engine says of itself, if it answers by the name that only its own start knows.
 pub(super) fn is_ready(
     endpoint: &Endpoint,

@@ -136,6 +136,8 @@ struct Supervisor {
     used: Moment,
     touched: Option<(i64, i64)>,
     was_ready: bool,
+    /// How often in a row it did not say whether it is busy.
+    mute: u32,
     /// The lock `use`, held alone once nobody may begin any more.
     alone: Option<File>,
     /// What made it end.

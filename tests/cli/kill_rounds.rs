@@ -131,7 +131,7 @@ impl Stage {
             StartUnattended => self.home.providers("start", &["--wait=false"]),
             Stop => self.home.providers("stop", &[]),
             StopNow => self.home.providers("stop", &["--now"]),
-            _ => self.home.raw(["infer", "chat-prod", PROMPT]),
+            _ => self.home.raw(["infer", "chat-prod", PROMPT, "--first-token-timeout", "10s"]),
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("mcpctl can be run")

@@ -157,6 +157,7 @@ impl Supervisor {
             used: now,
             touched,
             was_ready: false,
+            mute: 0,
             alone: None,
             why: None,
             unwritten: true,

@@ -19,6 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// After how many questions without an answer an engine that nobody uses counts as idle, and not as busy.
+const MUTE_MAX: u32 = 3;
+
 impl Supervisor {
     /// Everything that has happened since the last look.
     pub(super) fn look(&mut self) -> Vec<Event> {
@@ -117,15 +120,19 @@ impl Supervisor {
     }
 
     /// Requests that are not ours: somebody may use its endpoint by hand.
-    fn is_busy(&self) -> bool {
+    fn is_busy(&mut self) -> bool {
         let busy = self.launch.kind.traits().busy;
         let asked = self.record.endpoint.get("/metrics", self.key.as_ref(), Duration::from_secs(10));
         let reply = match asked {
             Ok(reply) => reply,
-            // Too busy to say how busy.
-            Err(AskError::TimedOut) => return true,
+            // Too busy to say how busy, unless that goes on.
+            Err(AskError::TimedOut) => {
+                self.mute += 1;
+                return self.mute < MUTE_MAX;
+            }
             Err(_) => return false,
         };
+        self.mute = 0;
         let text = String::from_utf8_lossy(&reply.body);
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         text.lines()
