@@ -192,27 +192,16 @@ pub enum Complaint {
 /// Lets go of an engine that has failed its caller, and has it ended if it is dead or hangs; says whether another try
 /// may go better.
 ///
-/// One that others use at this moment is busy and does not hang. One that has said something and is well has just
-/// refused. One that could not be reached and is well had too many at its door.
+/// One that others use at this moment is busy and does not hang, unless it does not even say how it is. One that has
+/// said something and is well has just refused. One that could not be reached and is well had too many at its door.
 pub fn give_up(engine: InUse, env: &Environment, complaint: Complaint) -> bool {
     let (record, key) = (engine.record.clone(), engine.key.clone());
     drop(engine);
     let Ok(Some(place)) = Place::find(env, &record.provider) else { return false };
-    let deadline = Instant::now() + GIVE_UP_LIMIT;
-    loop {
-        let alive = place.is_locked(Lock::Alive).unwrap_or(true);
-        let now = place.record().ok().flatten().filter(|now| now.instance == record.instance);
-        match now.map(|now| now.state) {
-            // Somebody wanted its end; that is not to be undone.
-            Some(State::Ended(End { why: record::Ending::Asked, .. })) => return false,
-            // Why it ends is known when it has.
-            Some(State::Stopping) if alive && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(5));
-            }
-            Some(State::Loading { .. } | State::Ready) if alive => break,
-            // It is gone, or there is another one already.
-            Some(_) | None => return true,
-        }
+    match fate(&place, &record) {
+        Fate::Runs => {}
+        Fate::Gone => return true,
+        Fate::Stopped => return false,
     }
     if complaint != Complaint::Silent && health::ask(&record, key.as_ref(), HEALTH_LIMIT).is_ok() {
         return complaint == Complaint::Unreached;
@@ -223,6 +212,33 @@ pub fn give_up(engine: InUse, env: &Environment, complaint: Complaint) -> bool {
         return false;
     }
     signal_supervisor(&record, Signal::USR1) && is_given_up(&place, &record)
+}
+
+/// What has become of an engine.
+enum Fate {
+    /// It is still there.
+    Runs,
+    /// Somebody wanted its end; that is not to be undone.
+    Stopped,
+    /// It is gone for another reason, or there is another one already.
+    Gone,
+}
+
+/// Says what has become of an engine. Why one ends is known when it has, so that is waited for.
+fn fate(place: &Place, record: &Record) -> Fate {
+    let deadline = Instant::now() + GIVE_UP_LIMIT;
+    loop {
+        let alive = place.is_locked(Lock::Alive).unwrap_or(true);
+        let now = place.record().ok().flatten().filter(|now| now.instance == record.instance);
+        match now.map(|now| now.state) {
+            Some(State::Ended(End { why: record::Ending::Asked, .. })) => return Fate::Stopped,
+            Some(State::Stopping) if alive && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Some(State::Loading { .. } | State::Ready) if alive => return Fate::Runs,
+            Some(_) | None => return Fate::Gone,
+        }
+    }
 }
 
 /// Waits until a supervisor has heard that its engine is to end: until then the next look would take it for ready.

@@ -37,16 +37,22 @@ pub(crate) struct EngineStage {
     notes: Vec<PathBuf>,
 }
 
+/// A real server whose LLM `chat-prod` has a dead upstream, and the token of dana, who may run it.
+pub(crate) fn server_without_upstream() -> (Refusing, Mcpd, String) {
+    let upstream = Refusing::new();
+    let mcpd = Mcpd::start();
+    mcpd.create_llm("chat-prod", &format!("{}/v1", upstream.url()));
+    mcpd.create_user("dana@example.com");
+    let grants = [("view", "llms", Some("chat-prod")), ("run", "llms", Some("chat-prod"))];
+    mcpd.grant("dana-chat", "dana@example.com", &grants);
+    let dana_token = mcpd.token_for("dana@example.com");
+    (upstream, mcpd, dana_token)
+}
+
 impl EngineStage {
     /// Dana may run `chat-prod`, and her provider file has these entries.
     pub(crate) fn new(entries: &str) -> Self {
-        let upstream = Refusing::new();
-        let mcpd = Mcpd::start();
-        mcpd.create_llm("chat-prod", &format!("{}/v1", upstream.url()));
-        mcpd.create_user("dana@example.com");
-        let grants = [("view", "llms", Some("chat-prod")), ("run", "llms", Some("chat-prod"))];
-        mcpd.grant("dana-chat", "dana@example.com", &grants);
-        let dana_token = mcpd.token_for("dana@example.com");
+        let (upstream, mcpd, dana_token) = server_without_upstream();
         let dana = Client::of(&mcpd.url(), &dana_token);
         let stage = Self { mcpd, dana, dana_token, _dead_upstream: upstream, notes: Vec::new() };
         stage.declare(entries);

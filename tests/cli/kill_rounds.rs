@@ -2,6 +2,7 @@
 //! works, and a stop leaves nothing.
 
 use crate::{
+    engine_stage::server_without_upstream,
     kill_stage::{Family, Home, say},
     support::{Client, LIMIT, PROMPT, TEN_WORDS},
 };
@@ -115,13 +116,8 @@ struct Stage {
 
 impl Stage {
     fn new() -> Option<Self> {
-        let upstream = Refusing::new();
-        let mcpd = Mcpd::start();
-        mcpd.create_llm("chat-prod", &format!("{}/v1", upstream.url()));
-        mcpd.create_user("dana@example.com");
-        let grants = [("view", "llms", Some("chat-prod")), ("run", "llms", Some("chat-prod"))];
-        mcpd.grant("dana-chat", "dana@example.com", &grants);
-        let home = Home::new(Client::of(&mcpd.url(), &mcpd.token_for("dana@example.com")))?;
+        let (upstream, mcpd, dana_token) = server_without_upstream();
+        let home = Home::new(Client::of(&mcpd.url(), &dana_token))?;
         Some(Self { home, struck: Cell::new(0), _mcpd: mcpd, _upstream: upstream })
     }
 
