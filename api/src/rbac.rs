@@ -103,7 +103,7 @@ impl Role {
 
 words!(
     /// What a binding is about.
-    Resource, "llms, rbac, users, tokens, *", {
+    Resource, "llms, rbac, users, tokens, secrets, audit, *", {
         /// Registered LLMs.
         Llms = "llms",
         /// Role bindings.
@@ -112,6 +112,10 @@ words!(
         Users = "users",
         /// Tokens.
         Tokens = "tokens",
+        /// Keys of upstreams: `run` on one, by the name of its environment variable, lets an LLM use it.
+        Secrets = "secrets",
+        /// The audit trail; there is only `view`, of all of it.
+        Audit = "audit",
         /// All of them.
         Any = "*",
     }

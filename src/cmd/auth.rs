@@ -36,7 +36,7 @@ pub(super) enum AuthCommand {
     CanI {
         /// view, run, create, edit or delete
         verb: String,
-        /// llm/NAME for one, llms, rbac, users or tokens for all
+        /// llm/NAME for one, llms, rbac, users, tokens, secrets or audit for all
         what: String,
     },
 }
@@ -127,8 +127,13 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
         "rbac" => Resource::Rbac,
         "user" | "users" => Resource::Users,
         "token" | "tokens" => Resource::Tokens,
+        "secret" | "secrets" => Resource::Secrets,
+        "audit" => Resource::Audit,
         other => {
-            return Err(Usage(format!("\"{other}\": expected llm/NAME, llms, rbac, users or tokens")).into());
+            return Err(Usage(format!(
+                "\"{other}\": expected llm/NAME, llms, rbac, users, tokens, secrets or audit"
+            ))
+            .into());
         }
     };
     let name = name.map(str::parse).transpose().map_err(|error| Usage(format!("\"{what}\": {error}")))?;

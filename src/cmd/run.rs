@@ -312,7 +312,10 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
     match &failure.fault {
         Fault::Status { status: 401, .. } => vec!["tip: mcpctl auth login --token-stdin".into()],
         Fault::Status { status: 403, .. } => {
-            vec!["tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|llm/NAME".into()]
+            vec![
+                "tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|audit|llm/NAME"
+                    .into(),
+            ]
         }
         Fault::Unreachable { .. } => vec!["tip: mcpctl auth status".into()],
         _ => Vec::new(),

@@ -14,7 +14,8 @@ fn holding(grants: impl IntoIterator<Item = RoleBinding>) -> Rights {
     Rights::new(grants.into_iter().map(|what| Grant { what, binding: binding.clone() }).collect())
 }
 
-const KINDS: [Resource; 4] = [Resource::Llms, Resource::Rbac, Resource::Users, Resource::Tokens];
+const KINDS: [Resource; 6] =
+    [Resource::Llms, Resource::Rbac, Resource::Users, Resource::Tokens, Resource::Secrets, Resource::Audit];
 
 /// One line for each grant: what it allows on the thing it may name, on another one, and on all of a kind.
 #[test]

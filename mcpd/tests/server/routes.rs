@@ -103,7 +103,7 @@ impl World {
 }
 
 const ROLES: [&str; 5] = ["view", "run", "create", "edit", "delete"];
-const RESOURCES: [&str; 4] = ["llms", "rbac", "users", "tokens"];
+const RESOURCES: [&str; 6] = ["llms", "rbac", "users", "tokens", "secrets", "audit"];
 
 fn all_but(role: &str, resource: &str) -> Vec<Grant<'static>> {
     let all = RESOURCES.iter().flat_map(|on| ROLES.iter().map(|role| (*role, *on, None)));
