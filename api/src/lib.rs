@@ -3,8 +3,10 @@
 //! Nothing here does I/O, knows a clock or decides anything. Both programs read the golden exchanges in
 //! `contract/`, so a change of this crate that only one side follows fails a test.
 
+pub mod audit;
 pub mod decision;
 pub mod document;
+pub mod failover_report;
 pub mod headers;
 pub mod identity;
 pub mod llm;
@@ -14,8 +16,10 @@ pub mod problem;
 pub mod rbac;
 pub mod secret;
 
+pub use audit::{AuditEntry, AuditEvent, AuditHead, AuditPage, AuditVerdict};
 pub use decision::{Decision, FailoverPolicy, Nonce, ProbeRequest};
 pub use document::Document;
+pub use failover_report::{FailoverReceipt, FailoverReport, FailoverReports};
 pub use identity::{CanI, CanIAnswer, NewToken, TokenCreated, TokenInfo, Whoami};
 pub use llm::{ApiKeyRef, Llm, LlmList, LlmPatch, LlmSpec};
 pub use name::{LlmId, LlmKey, LlmName, NameError, SubjectName};

@@ -24,6 +24,12 @@ pub const TOKEN: &str = "/api/v1/tokens/{id}";
 pub const WHOAMI: &str = "/api/v1/whoami";
 /// May the caller do something?
 pub const CAN_I: &str = "/api/v1/can-i";
+/// The audit trail.
+pub const AUDIT: &str = "/api/v1/audit";
+/// Where the audit trail ends.
+pub const AUDIT_HEAD: &str = "/api/v1/audit/head";
+/// What local providers answered in the server's place.
+pub const FAILOVER_REPORTS: &str = "/api/v1/failover-reports";
 /// The process answers.
 pub const HEALTHZ: &str = "/healthz";
 /// The process can do its work.
