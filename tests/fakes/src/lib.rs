@@ -3,6 +3,7 @@
 //! | real | what it is |
 //! |---|---|
 //! | [`Mcpd`] | the server as a child process with a database of its own |
+//! | [`Postgres`] | a cluster of its own |
 //! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
 //! | [`Vllm`] | where vLLM and the same model for it are |
 //!
@@ -11,6 +12,7 @@
 //! | [`Engine`] | an OpenAI-compatible model server: an upstream of mcpd or a local provider |
 //! | [`FakeEngine`] | a program that plays `vllm` or `llama-server`, for whoever starts and stops engines |
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
+//! | [`WireProxy`] | the network between mcpd and its PostgreSQL |
 //! | [`Refusing`], [`Blackhole`] | an address where nobody listens, and one where nobody answers |
 //!
 //! Everything listens on loopback only, ends with its value, and is waited for by signal: no test here sleeps for
@@ -34,6 +36,7 @@ mod gate;
 pub mod http;
 mod llama;
 mod mcpd;
+mod postgres;
 mod program;
 mod server;
 mod tls;
@@ -41,6 +44,7 @@ pub mod tracer;
 mod vllm;
 mod wait;
 pub mod wire;
+mod wire_proxy;
 
 pub use address::{Blackhole, Refusing};
 pub use canary::{Canary, process_args_and_env};
@@ -51,6 +55,8 @@ pub use gate::Gate;
 pub use http::{Exchange, Request, Response};
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
+pub use postgres::Postgres;
 pub use tls::Certificate;
 pub use vllm::Vllm;
 pub use wait::{required, wait_until};
+pub use wire_proxy::WireProxy;

@@ -11,6 +11,11 @@ pub(crate) fn find(package: &str, name: &str) -> PathBuf {
     BuildFolder::of_this_test().program(package, name)
 }
 
+/// The folder that everything is built into.
+pub(crate) fn build_folder() -> PathBuf {
+    BuildFolder::of_this_test().target
+}
+
 /// `<target>/<profile>`, where cargo puts programs.
 struct BuildFolder {
     target: PathBuf,

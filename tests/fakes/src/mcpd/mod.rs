@@ -11,10 +11,11 @@
 //! ```
 
 mod admin;
+mod storage;
 
 pub use admin::Grant;
 
-use crate::{Exchange, Refusing, Response, http::request_bytes, program};
+use crate::{Exchange, Postgres, Refusing, Response, http::request_bytes, program};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
@@ -28,6 +29,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
+use storage::Storage;
 use tempfile::TempDir;
 
 /// How long a server may take to say that it listens.
@@ -56,7 +58,9 @@ enum Life {
 pub struct McpdBuilder {
     args: Vec<String>,
     env: Vec<(String, String)>,
-    database: Option<String>,
+    storage: Storage,
+    /// The token of the administrator that another server has made in the same database.
+    administered: Option<String>,
 }
 
 impl McpdBuilder {
@@ -74,32 +78,52 @@ impl McpdBuilder {
         self
     }
 
-    /// Another database than a fresh file in the data folder.
+    /// Keeps everything in a file in the data folder, whatever `MCPCTL_TEST_DATABASE` says.
     #[must_use]
-    pub fn database(mut self, url: impl Into<String>) -> Self {
-        self.database = Some(url.into());
+    pub fn sqlite(mut self) -> Self {
+        self.storage = Storage::File;
+        self
+    }
+
+    /// Keeps everything in the database `mcpd` of this cluster.
+    #[must_use]
+    pub fn on(self, postgres: &Postgres) -> Self {
+        self.on_url(postgres.url())
+    }
+
+    /// Keeps everything in the database at a URL, which stays out of the command line.
+    #[must_use]
+    pub fn on_url(mut self, url: impl Into<String>) -> Self {
+        self.storage = Storage::Url(url.into());
+        self
+    }
+
+    /// One more server for what `first` serves: the same database, and the administrator that is there already.
+    #[must_use]
+    pub fn joining(mut self, first: &Mcpd) -> Self {
+        self.storage = first.settings.storage.clone();
+        self.administered = Some(first.admin_token.clone());
+        assert!(!matches!(self.storage, Storage::File), "two servers cannot share a file");
         self
     }
 
     /// Bootstraps an administrator, starts the server and waits until it listens.
-    pub fn start(self) -> Mcpd {
+    pub fn start(mut self) -> Mcpd {
+        self.storage = self.storage.made();
         let dir = TempDir::new().expect("a temporary folder");
         // As an operator would make it: mcpd refuses a folder that others can read.
         DirBuilder::new().mode(0o700).create(dir.path().join("data")).expect("the folder is writable");
         let logs = Logs::default();
-        let admin_token = bootstrap(&self, dir.path());
+        let admin_token = self.administered.clone().unwrap_or_else(|| bootstrap(&self, dir.path()));
         let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let (child, addr) = serve(&self, dir.path(), free_port, &logs);
         Mcpd { settings: self, dir, addr, admin_token, logs, life: Life::Running(child) }
     }
 
     fn command(&self, subcommand: &str, dir: &Path) -> Command {
-        let database = self.database.clone();
         let mut command = Command::new(path_of_program());
         command
             .arg(subcommand)
-            .arg("--database")
-            .arg(database.unwrap_or_else(|| format!("sqlite://{}", dir.join("data/mcpd.db").display())))
             .arg("--data-dir")
             .arg(dir.join("data"))
             .env_clear()
@@ -110,17 +134,19 @@ impl McpdBuilder {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(dir)
             .stdin(Stdio::null());
+        self.storage.tell(&mut command, &dir.join("data"));
         command
     }
 }
 
 impl Mcpd {
-    /// Starts one with an administrator and nothing else.
+    /// Starts one with an administrator and nothing else. Its database is a file, or one in a PostgreSQL that the tests
+    /// of this process share, as `MCPCTL_TEST_DATABASE` says.
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// For arguments, environment and another database.
+    /// For arguments, environment and a database that the test chooses.
     pub fn builder() -> McpdBuilder {
         McpdBuilder::default()
     }
@@ -148,6 +174,11 @@ impl Mcpd {
     /// The folder with its database and everything else that it writes.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The URL of its database. It may hold a password.
+    pub fn database_url(&self) -> String {
+        self.settings.storage.url(&self.data_dir())
     }
 
     /// The process id.
