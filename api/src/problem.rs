@@ -82,6 +82,8 @@ stable_words!(
         UpstreamRejected = "upstream_rejected",
         /// The database cannot be asked. 503.
         DatabaseUnavailable = "database_unavailable",
+        /// The database went away while a change was being committed; nobody knows whether it was made. 503.
+        OutcomeUnknown = "outcome_unknown",
         /// The server is stopping. 503.
         ShuttingDown = "shutting_down",
         /// The right to run was withdrawn while the answer was streaming.

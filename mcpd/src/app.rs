@@ -7,7 +7,7 @@ use crate::{
     problem::Problem,
     proxy::Upstream,
     stop::Stop,
-    store::{Change, Store, StoreError},
+    store::{Change, Moment, Store, StoreError},
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ impl App {
     /// back, never with the one from before the wait.
     pub(crate) async fn change(&self, caller: Caller) -> Result<(Caller, Change), Problem> {
         let change = self.store.change().await?;
-        let caller = caller.renewed(Arc::clone(change.snapshot()))?;
+        let caller = caller.renewed(Moment { snapshot: Arc::clone(change.snapshot()), now: change.now() })?;
         Ok((caller, change))
     }
 }
 
-/// The time that tokens expire by.
+/// The time of this machine. What tokens expire by is [`Moment::now`].
 pub(crate) fn now() -> Timestamp {
     // The database keeps milliseconds; what is shown should be what is kept.
     let now = Timestamp::now();
@@ -42,17 +42,20 @@ pub(crate) fn now() -> Timestamp {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = chain(&error), "a change was not made");
+        tracing::error!(error = chain(&error), "the database did not do what it was asked to");
         match error {
             StoreError::LastAdmin => {
                 Self::Conflict("This would leave nobody with the role admin on * and a valid token.".into())
             }
-            StoreError::Unavailable(_) => Self::Database,
+            StoreError::Unavailable(_) | StoreError::Silent | StoreError::Standby => Self::Database,
+            StoreError::Uncertain => Self::Uncertain,
             StoreError::Unreadable(_)
             | StoreError::Diverged(_)
             | StoreError::Newer(_)
             | StoreError::Migration(_)
-            | StoreError::OldSqlite(_) => Self::Internal,
+            | StoreError::Random(_)
+            | StoreError::OldSqlite(_)
+            | StoreError::OldPostgres(_) => Self::Internal,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The first administrator of a new database, and the first token.
 
 use crate::{
-    app::now,
     bearer::Bearer,
     store::{Store, StoredToken},
 };
@@ -16,13 +15,14 @@ const BINDING: &str = "bootstrap-admin";
 /// Where there are users already this needs `recover`: whoever may write the database file may also do this, and who
 /// only wants to run a server again should not make an administrator by mistake.
 pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -> anyhow::Result<Secret> {
-    if store.snapshot().has_users() && !recover {
+    if store.moment().await?.snapshot.has_users() && !recover {
         anyhow::bail!(
             "this database has users already; make tokens with `mcpctl token create --user NAME` as an administrator, \
              or, if no token of one is left, run this with --recover"
         );
     }
-    let now = now();
+    let mut change = store.change().await?;
+    let now = change.now();
     let subject = Subject { kind: SubjectKind::User, name };
     let everything = RoleBinding { role: Role::Admin, resource: Resource::Any, name: None };
     let bearer = Bearer::generate()?;
@@ -34,7 +34,6 @@ pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -
         expires_at: None,
         revoked_at: None,
     };
-    let mut change = store.change().await?;
     let before = Arc::clone(change.snapshot());
     if before.members(&subject).is_none() {
         change.insert_subject(&subject, now).await?;
@@ -51,6 +50,6 @@ pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -
         change.insert_binding(&binding, now).await?;
     }
     change.insert_token(&token).await?;
-    change.commit(now).await?;
+    change.commit().await?;
     Ok(bearer.reveal())
 }

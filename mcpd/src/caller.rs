@@ -1,12 +1,12 @@
 //! From a bearer token to a [`Caller`]. There is one way in, and no default.
 
 use crate::{
-    app::{App, now},
+    app::App,
     bearer::{self, Bearer},
     policy::{On, Rights, missing_rights},
     problem::Problem,
     record::Record,
-    store::{Snapshot, StoredToken},
+    store::{Moment, Snapshot, StoredToken},
 };
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, Uri, header, request::Parts};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     token: StoredToken,
-    snapshot: Arc<Snapshot>,
+    moment: Moment,
     record: Arc<Record>,
 }
 
@@ -31,7 +31,7 @@ impl Caller {
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+        &self.moment.snapshot
     }
 
     /// What will be logged about this request.
@@ -40,7 +40,7 @@ impl Caller {
     }
 
     pub(crate) fn rights(&self) -> &Rights {
-        self.snapshot.rights(self.subject())
+        self.moment.snapshot.rights(self.subject())
     }
 
     /// Lets the caller pass, or says "forbidden" in the same way whatever exists.
@@ -84,10 +84,10 @@ impl Caller {
     }
 
     /// The same caller in a later state, if the token is still valid there.
-    pub(crate) fn renewed(self, snapshot: Arc<Snapshot>) -> Result<Self, Problem> {
-        let token = snapshot.token(&self.token.id).filter(|token| token.is_valid(now()));
+    pub(crate) fn renewed(self, moment: Moment) -> Result<Self, Problem> {
+        let token = moment.snapshot.token(&self.token.id).filter(|token| token.is_valid(moment.now));
         let token = token.ok_or(Problem::Unauthenticated)?.clone();
-        Ok(Self { token, snapshot, record: self.record })
+        Ok(Self { token, moment, record: self.record })
     }
 }
 
@@ -97,14 +97,14 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let record = parts.extensions.get::<Arc<Record>>().ok_or(Problem::Internal)?;
         let bearer = presented(&parts.headers, &parts.uri).ok_or(Problem::Unauthenticated)?;
-        let snapshot = app.store.snapshot();
-        let token = snapshot.token(bearer.id()).ok_or(Problem::Unauthenticated)?;
+        let moment = app.store.moment().await?;
+        let token = moment.snapshot.token(bearer.id()).ok_or(Problem::Unauthenticated)?;
         // The hash first: who does not know the secret learns nothing about the token.
-        if !token.hash.matches(&bearer.hash()) || !token.is_valid(now()) {
+        if !token.hash.matches(&bearer.hash()) || !token.is_valid(moment.now) {
             return Err(Problem::Unauthenticated);
         }
         record.caller_is(&token.subject);
-        Ok(Self { token: token.clone(), record: Arc::clone(record), snapshot })
+        Ok(Self { token: token.clone(), record: Arc::clone(record), moment })
     }
 }
 

@@ -1,14 +1,15 @@
 //! The command line. Only here and in `serve` is anything printed on stdout.
 
-use crate::{bootstrap::bootstrap, config::Settings, log, place::Place, serve, store};
+use crate::{
+    bootstrap::bootstrap,
+    config::Settings,
+    database::{self, Database},
+    log, serve, store,
+};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use mcp_api::SubjectName;
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 use tokio::runtime::Runtime;
 
 /// What `mcpd check` exits with when something is wrong.
@@ -21,7 +22,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: Database,
+    database: Which,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,36 +45,37 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Database {
-    /// The database, as `sqlite:///absolute/path`; by default `mcpd.db` in the data folder
-    #[arg(long = "database", global = true, env = "MCPD_DATABASE", value_name = "URL")]
+struct Which {
+    /// The database, as `sqlite:///absolute/path` or `postgres://USER@HOST:PORT/DATABASE`; by default `mcpd.db` in the
+    /// data folder. A URL with a password is taken from the environment only
+    #[arg(long = "database", global = true, env = database::VARIABLE, hide_env_values = true, value_name = "URL")]
     url: Option<String>,
     /// The folder for the database; by default `mcpd` in `$XDG_STATE_HOME`
     #[arg(long, global = true, env = "MCPD_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
-impl Database {
-    fn place(&self) -> anyhow::Result<Place> {
+impl Which {
+    fn database(&self) -> anyhow::Result<Database> {
         let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        Ok(Place::find(self.url.as_deref(), self.data_dir.as_deref(), env)?)
+        Ok(Database::find(self.url.as_deref(), self.data_dir.as_deref(), env)?)
     }
 }
 
 impl Cli {
     /// Does what the command line says.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let place = self.database.place()?;
+        let database = self.database.database()?;
         let runtime = Runtime::new().context("no runtime")?;
         let done = runtime.block_on(async {
             match self.command {
-                Command::Bootstrap { admin, recover } => first_admin(place, admin, recover).await,
+                Command::Bootstrap { admin, recover } => first_admin(database, admin, recover).await,
                 Command::Serve(settings) => {
                     log::begin();
-                    serve::serve(place, settings).await
+                    serve::serve(database, settings).await
                 }
-                Command::Migrate => migrate(place).await,
-                Command::Check => check(&place).await,
+                Command::Migrate => migrate(database).await,
+                Command::Check => check(&database).await,
             }
         });
         // What is still running was told to end and did not, or the user does not want to wait for it.
@@ -82,32 +84,26 @@ impl Cli {
     }
 }
 
-async fn first_admin(place: Place, admin: SubjectName, recover: bool) -> anyhow::Result<ExitCode> {
-    let file = place.file().to_owned();
-    let store = store::Store::open(place.claim()?).await.with_context(|| shown(&file))?;
-    let token = bootstrap(&store, admin, recover).await.with_context(|| shown(&file))?;
+async fn first_admin(database: Database, admin: SubjectName, recover: bool) -> anyhow::Result<ExitCode> {
+    let name = database.to_string();
+    let store = store::open(database).await?;
+    let token = bootstrap(&store, admin, recover).await.context(name)?;
     store.close().await;
     writeln!(std::io::stdout(), "{}", token.expose())
         .context("the token could not be printed; run it again with --recover")?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn migrate(place: Place) -> anyhow::Result<ExitCode> {
-    let file = place.file().to_owned();
-    let store = store::Store::open(place.claim()?).await.with_context(|| shown(&file))?;
-    store.close().await;
+async fn migrate(database: Database) -> anyhow::Result<ExitCode> {
+    store::open(database).await?.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn check(place: &Place) -> anyhow::Result<ExitCode> {
-    let looked = match place.check() {
-        Ok(()) => store::inspect(place.file()).await.map_err(anyhow::Error::from),
-        Err(error) => Err(error.into()),
-    };
-    let findings = match looked {
+async fn check(database: &Database) -> anyhow::Result<ExitCode> {
+    let findings = match store::inspect(database).await {
         Ok(findings) => findings,
         Err(error) => {
-            writeln!(std::io::stdout(), "BAD {}: {error:#}", shown(place.file()))?;
+            writeln!(std::io::stdout(), "BAD {database}: {error:#}")?;
             return Ok(ExitCode::from(UNSOUND));
         }
     };
@@ -117,8 +113,4 @@ async fn check(place: &Place) -> anyhow::Result<ExitCode> {
     }
     let sound = findings.iter().all(|finding| finding.ok);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
-}
-
-fn shown(file: &Path) -> String {
-    file.display().to_string()
 }

@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "MCPD_DRAIN", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub(crate) drain: Duration,
 
-    /// How often a running stream is checked for the right to run
+    /// How long a running stream may go on without its right to run being confirmed; it is asked for twice as often
     #[arg(long, env = "MCPD_STREAM_RECHECK", default_value = "30s", value_parser = interval, value_name = "TIME")]
     pub(crate) stream_recheck: Duration,
 

@@ -32,6 +32,11 @@ pub(crate) fn request_id() -> Result<String, Error> {
     Ok(hex(&bytes))
 }
 
+/// Makes what tells one change of rights from every other one.
+pub(crate) fn stamp() -> Result<String, Error> {
+    request_id()
+}
+
 /// Writes bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

@@ -13,6 +13,7 @@ mod bootstrap;
 mod caller;
 pub mod cli;
 mod config;
+mod database;
 mod frame;
 mod framing;
 pub mod hardening;

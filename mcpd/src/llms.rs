@@ -1,14 +1,14 @@
 //! LLMs: list, show, create, change, delete.
 
 use crate::{
-    app::{App, now},
+    app::App,
     authorised::Asked,
     body::Document,
     caller::Caller,
     ids, llm_rules,
     policy::On,
     problem::Problem,
-    store::StoredLlm,
+    store::{Moment, StoredLlm},
 };
 use axum::{
     Json,
@@ -40,10 +40,10 @@ pub(crate) async fn create(
     if caller.snapshot().llm(&LlmKey::Name(spec.name.clone())).is_some() {
         return Err(Problem::Conflict(format!("There is already an LLM {}.", spec.name)));
     }
-    let now = now();
+    let now = change.now();
     let llm = StoredLlm { id: ids::llm_id()?, spec, created_at: now, updated_at: now };
     change.insert_llm(&llm).await?;
-    change.commit(now).await?;
+    change.commit().await?;
     let mut shown = llm.shown_with(caller.verbs_on(&llm));
     shown.warnings.extend(old_bindings(&caller, llm.spec.name.as_str()));
     Ok((StatusCode::CREATED, Json(shown)).into_response())
@@ -101,10 +101,11 @@ async fn rewrite(
         // Bindings go by name: with another name the LLM would change hands.
         return Err(Problem::Invalid(format!("The name {} cannot be changed.", old.spec.name)));
     }
-    let new = StoredLlm { id: old.id.clone(), spec, created_at: old.created_at, updated_at: now() };
+    let new = StoredLlm { id: old.id.clone(), spec, created_at: old.created_at, updated_at: change.now() };
     change.update_llm(&new).await?;
-    let snapshot = change.commit(now()).await?;
-    let new = caller.renewed(snapshot)?.llm(&[Verb::Edit], asked)?;
+    let now = change.now();
+    let moment = Moment { snapshot: change.commit().await?, now };
+    let new = caller.renewed(moment)?.llm(&[Verb::Edit], asked)?;
     Ok(new.stamp(Json(new.shown())))
 }
 
@@ -117,6 +118,6 @@ pub(crate) async fn delete(
     let (caller, mut change) = app.change(caller).await?;
     let llm = caller.llm(&[Verb::Delete], &asked)?;
     change.delete_llm(&llm.id).await?;
-    change.commit(now()).await?;
+    change.commit().await?;
     Ok(llm.stamp(Json(llm.shown())))
 }

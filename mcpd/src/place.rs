@@ -1,4 +1,4 @@
-//! Where the database lies, and that nobody else can read or write it. Opens no database.
+//! Where a database of our own lies, and that nobody else can read or write it. Opens no database.
 
 use rustix::{
     fs::{self, FlockOperation, Mode, OFlags},
@@ -14,10 +14,6 @@ use std::{
 /// Why there is no place for the database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaceError {
-    #[error("PostgreSQL is not supported by this build of mcpd; use --database sqlite:///absolute/path")]
-    Postgres,
-    #[error("{0:?} is not a database of the form sqlite:///absolute/path")]
-    NotSqlite(String),
     #[error("neither --data-dir nor XDG_STATE_HOME nor HOME says where to keep the database")]
     Homeless,
     #[error("a mcpd is running on {}: stop it, or ask it instead (`mcpctl token create` makes a token)", .0.display())]
@@ -37,15 +33,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds the place: `database` if given, else `mcpd.db` in `data_dir`, else in the state folder of the user.
+    /// Finds the place: `mcpd.db` in `data_dir` if given, else in the state folder of the user.
     pub(crate) fn find(
-        database: Option<&str>,
         data_dir: Option<&Path>,
         env: impl Fn(&str) -> Option<PathBuf>,
     ) -> Result<Self, PlaceError> {
-        if let Some(url) = database {
-            return Self::from_url(url);
-        }
         let absolute = |name: &str| env(name).filter(|path| path.is_absolute());
         let folder = data_dir
             .map(Path::to_owned)
@@ -55,15 +47,9 @@ impl Place {
         Ok(Self { file: folder.join("mcpd.db") })
     }
 
-    fn from_url(url: &str) -> Result<Self, PlaceError> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Err(PlaceError::Postgres);
-        }
-        let path = url.strip_prefix("sqlite://").map(Path::new);
-        let file = path.filter(|path| path.is_absolute() && path.file_name().is_some());
-        // The text is not repeated for other schemes: it may hold a password.
-        let shown = if url.contains('@') { "(redacted)" } else { url };
-        file.map(|file| Self { file: file.to_owned() }).ok_or_else(|| PlaceError::NotSqlite(shown.to_owned()))
+    /// The place with this very file.
+    pub(crate) fn at(file: &Path) -> Self {
+        Self { file: file.to_owned() }
     }
 
     pub(crate) fn file(&self) -> &Path {
@@ -178,7 +164,7 @@ mod tests {
     }
 
     fn place(folder: &Path) -> Place {
-        Place::find(None, Some(folder), |_| None).unwrap()
+        Place::find(Some(folder), |_| None).unwrap()
     }
 
     #[test]
@@ -216,13 +202,5 @@ mod tests {
             assert!(matches!(place(&folder).claim(), Err(PlaceError::NotOurs { .. })), "{planted}");
             std::fs::remove_file(link).unwrap();
         }
-    }
-
-    #[test]
-    fn a_database_of_another_kind_is_refused_without_its_password() {
-        let find = |url| Place::find(Some(url), None, |_| None);
-        assert!(matches!(find("postgres://mcpd:secret@db/mcpd"), Err(PlaceError::Postgres)));
-        assert!(matches!(find("sqlite://relative.db"), Err(PlaceError::NotSqlite(_))));
-        assert!(!find("mysql://mcpd:secret@db/mcpd").unwrap_err().to_string().contains("secret"));
     }
 }

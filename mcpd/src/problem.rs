@@ -41,6 +41,8 @@ pub(crate) enum Problem {
     TooSlow,
     /// The database cannot be asked.
     Database,
+    /// The database went away while a change was being committed.
+    Uncertain,
     /// The server is stopping.
     ShuttingDown,
     /// The right to run went away while the upstream was at work.
@@ -144,6 +146,10 @@ impl Problem {
                 let message = "The server's database cannot be asked just now; try again.";
                 say(StatusCode::SERVICE_UNAVAILABLE, Code::DatabaseUnavailable, Gateway, message)
             }
+            Self::Uncertain => {
+                let message = "The database went away while the change was being made: look whether it was.";
+                say(StatusCode::SERVICE_UNAVAILABLE, Code::OutcomeUnknown, Gateway, message)
+            }
             Self::ShuttingDown => {
                 let message = "The server is stopping; try again.";
                 say(StatusCode::SERVICE_UNAVAILABLE, Code::ShuttingDown, Gateway, message)
@@ -170,7 +176,7 @@ impl Problem {
                 vec![decision_header(&Decision::Deny { nonce: nonce.clone() })]
             }
             Self::Revoked => vec![decision_header(&Decision::Deny { nonce: None })],
-            Self::Database | Self::ShuttingDown => {
+            Self::Database | Self::Uncertain | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
             Self::Upstream(UpstreamProblem::RateLimited(Some(wait))) => {

@@ -1,13 +1,6 @@
 //! Role bindings: list, show, create, replace, delete. Nobody grants, or takes from others, what they do not hold.
 
-use crate::{
-    app::{App, now},
-    body::Document,
-    caller::Caller,
-    policy::On,
-    problem::Problem,
-    segment::Name,
-};
+use crate::{app::App, body::Document, caller::Caller, policy::On, problem::Problem, segment::Name};
 use axum::{Json, extract::State};
 use http::StatusCode;
 use mcp_api::{Rbac, Resource, SubjectName, Verb, identity::Items};
@@ -34,8 +27,9 @@ pub(crate) async fn create(
     if caller.snapshot().binding(rbac.name.as_str()).is_some() {
         return Err(Problem::Conflict(format!("There is already a role binding {}.", rbac.name)));
     }
-    change.insert_binding(&rbac, now()).await?;
-    change.commit(now()).await?;
+    let now = change.now();
+    change.insert_binding(&rbac, now).await?;
+    change.commit().await?;
     Ok((StatusCode::CREATED, Json(rbac)))
 }
 
@@ -52,7 +46,7 @@ pub(crate) async fn replace(
     }
     caller.must_hold(old.role_bindings.iter().chain(&rbac.role_bindings))?;
     change.update_binding(&rbac).await?;
-    change.commit(now()).await?;
+    change.commit().await?;
     Ok(Json(rbac))
 }
 
@@ -65,7 +59,7 @@ pub(crate) async fn delete(
     let old = find(&caller, Verb::Delete, &name)?;
     caller.must_hold(&old.role_bindings)?;
     change.delete_binding(&name).await?;
-    change.commit(now()).await?;
+    change.commit().await?;
     Ok(Json(old))
 }
 

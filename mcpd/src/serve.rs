@@ -3,13 +3,13 @@
 use crate::{
     app::App,
     config::Settings,
+    database::Database,
     framing::{Ambiguous, Framing},
-    place::Place,
     proxy::Upstream,
     routes,
     socket::ClientSocket,
     stop::Stop,
-    store::Store,
+    store,
 };
 use anyhow::Context;
 use http::Request;
@@ -37,11 +37,10 @@ const LAST_BYTES: Duration = Duration::from_secs(2);
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves until a signal says to stop and what was open has come to its end.
-pub(crate) async fn serve(place: Place, settings: Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("signals cannot be received")?;
-    let file = place.file().to_owned();
-    let store = Store::open(place.claim()?).await.with_context(|| file.display().to_string())?;
-    if !store.snapshot().has_users() {
+    let store = store::open(database).await?;
+    if !store.moment().await?.snapshot.has_users() {
         tracing::warn!(
             "no users yet, so nobody can log in: stop, run `mcpd bootstrap --admin NAME`, start again"
         );

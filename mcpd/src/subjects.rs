@@ -1,13 +1,7 @@
 //! Users, groups and service accounts: list, show, create, replace the members of a group, delete.
 
 use crate::{
-    app::{App, now},
-    body::Document,
-    caller::Caller,
-    policy::On,
-    problem::Problem,
-    segment::Who,
-    store::Snapshot,
+    app::App, body::Document, caller::Caller, policy::On, problem::Problem, segment::Who, store::Snapshot,
 };
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -38,13 +32,14 @@ pub(crate) async fn create(
     if caller.snapshot().members(&subject).is_some() {
         return Err(Problem::Conflict(format!("There is already a {} {}.", subject.kind, subject.name)));
     }
-    change.insert_subject(&subject, now()).await?;
+    let now = change.now();
+    change.insert_subject(&subject, now).await?;
     if !members.is_empty() {
         // Bindings may mention the group already.
         caller.must_hold(caller.snapshot().granted_to(&subject))?;
         change.set_members(&subject, &members).await?;
     }
-    change.commit(now()).await?;
+    change.commit().await?;
     Ok((StatusCode::CREATED, Json(shown(&subject, &members))))
 }
 
@@ -63,7 +58,7 @@ pub(crate) async fn replace(
     if old != members {
         caller.must_hold(caller.snapshot().granted_to(&subject))?;
         change.set_members(&subject, &members).await?;
-        change.commit(now()).await?;
+        change.commit().await?;
     }
     Ok(Json(shown(&subject, &members)))
 }
@@ -78,7 +73,7 @@ pub(crate) async fn delete(
     let members = find(&caller, Verb::Delete, &subject)?;
     caller.must_hold(caller.snapshot().rights(&subject).iter())?;
     change.delete_subject(&subject).await?;
-    change.commit(now()).await?;
+    change.commit().await?;
     Ok(Json(shown(&subject, members)))
 }
 

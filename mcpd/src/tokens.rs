@@ -1,12 +1,7 @@
 //! Tokens: list, show, create, revoke. The secret part is seen once, in the answer that creates it.
 
 use crate::{
-    app::{App, now},
-    bearer::Bearer,
-    body::Document,
-    caller::Caller,
-    policy::On,
-    problem::Problem,
+    app::App, bearer::Bearer, body::Document, caller::Caller, policy::On, problem::Problem,
     store::StoredToken,
 };
 use axum::{
@@ -48,7 +43,7 @@ pub(crate) async fn create(
     if caller.snapshot().members(&subject).is_none() {
         return Err(Problem::Invalid(format!("There is no {} {}.", subject.kind, subject.name)));
     }
-    let now = now();
+    let now = change.now();
     let bearer = Bearer::generate()?;
     let token = StoredToken {
         id: bearer.id().to_owned(),
@@ -59,7 +54,7 @@ pub(crate) async fn create(
         revoked_at: None,
     };
     change.insert_token(&token).await?;
-    change.commit(now).await?;
+    change.commit().await?;
     let created = TokenCreated { info: token.shown(), token: bearer.reveal().expose().to_owned() };
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -73,10 +68,10 @@ pub(crate) async fn revoke(
     let (caller, mut change) = app.change(caller).await?;
     let mut token = find(&caller, Verb::Delete, &id)?.clone();
     if token.revoked_at.is_none() {
-        let now = now();
+        let now = change.now();
         token.revoked_at = Some(now);
         change.revoke_token(&id, now).await?;
-        change.commit(now).await?;
+        change.commit().await?;
     }
     Ok(Json(token.shown()))
 }

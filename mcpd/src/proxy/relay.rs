@@ -44,6 +44,8 @@ pub(super) enum Cut {
     Silent,
     #[error("the right to run was withdrawn")]
     Revoked,
+    #[error("whether the right to run still stands cannot be found out")]
+    Unconfirmed,
     #[error("the server is stopping")]
     ShuttingDown,
 }
@@ -54,6 +56,7 @@ impl Cut {
             Self::Broken => "upstream_broken",
             Self::Silent => "upstream_silent",
             Self::Revoked => "revoked",
+            Self::Unconfirmed => "unconfirmed",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -63,6 +66,7 @@ impl Cut {
             Self::Broken => Problem::Upstream(UpstreamProblem::Broken),
             Self::Silent => Problem::Upstream(UpstreamProblem::Timeout),
             Self::Revoked => Problem::Revoked,
+            Self::Unconfirmed => Problem::Database,
             Self::ShuttingDown => Problem::ShuttingDown,
         }
     }
@@ -72,6 +76,7 @@ impl From<Breach> for Cut {
     fn from(breach: Breach) -> Self {
         match breach {
             Breach::Revoked => Self::Revoked,
+            Breach::Unconfirmed => Self::Unconfirmed,
             Breach::ShuttingDown => Self::ShuttingDown,
         }
     }

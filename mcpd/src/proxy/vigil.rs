@@ -1,25 +1,30 @@
-//! Watches, while an upstream works, whether it still may: the right to run is there and the server goes on.
+//! Watches over an answer that is under way: it ends when the right to run goes, and when the server stops.
 
 use crate::{
-    app::{App, now},
+    app::App,
     caller::Caller,
     problem::Problem,
+    store::{Moment, StoreError},
 };
 use mcp_api::LlmId;
 use std::{
-    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// How long to wait before a database that cannot be asked is asked again.
+const BREATH: Duration = Duration::from_secs(1);
 
 /// Why an answer is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breach {
     /// The token, the right to run or the LLM is gone, or the LLM is off.
     Revoked,
+    /// Whether the right still stands could not be found out for too long.
+    Unconfirmed,
     /// The server stops and the drain is over.
     ShuttingDown,
 }
@@ -28,51 +33,63 @@ impl Breach {
     pub(crate) fn problem(self) -> Problem {
         match self {
             Self::Revoked => Problem::Revoked,
+            Self::Unconfirmed => Problem::Database,
             Self::ShuttingDown => Problem::ShuttingDown,
         }
     }
 }
 
 /// One caller's right to one LLM, looked at again and again.
-pub(crate) struct Vigil {
-    app: Arc<App>,
-    token: String,
-    llm: LlmId,
-    rounds: Interval,
-    ending: Pin<Box<WaitForCancellationFutureOwned>>,
-}
+pub(crate) struct Vigil(Pin<Box<dyn Future<Output = Breach> + Send>>);
 
 impl Vigil {
     /// Begins now: the caller has just been authorised.
     pub(crate) fn new(app: Arc<App>, caller: &Caller, llm: LlmId) -> Self {
-        let period = app.settings.stream_recheck;
-        let mut rounds = interval_at(Instant::now() + period, period);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ending = Box::pin(app.stop.ending.clone().cancelled_owned());
-        Self { token: caller.token().id.clone(), llm, rounds, ending, app }
+        let token = caller.token().id.clone();
+        let ending = app.stop.ending.clone();
+        Self(Box::pin(async move {
+            tokio::select! {
+                () = ending.cancelled() => Breach::ShuttingDown,
+                breach = watch(&app, &token, &llm) => breach,
+            }
+        }))
     }
 
-    /// Ready once something is wrong.
+    /// Ready once something is wrong; not to be asked again after that.
     pub(crate) fn poll_breach(&mut self, cx: &mut Context<'_>) -> Poll<Breach> {
-        if self.ending.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Breach::ShuttingDown);
-        }
-        while self.rounds.poll_tick(cx).is_ready() {
-            if !self.still_stands() {
-                return Poll::Ready(Breach::Revoked);
-            }
-        }
-        Poll::Pending
+        self.0.as_mut().poll(cx)
     }
 
     /// Waits until something is wrong.
     pub(crate) async fn breach(&mut self) -> Breach {
-        poll_fn(|cx| self.poll_breach(cx)).await
+        self.0.as_mut().await
     }
+}
 
-    fn still_stands(&self) -> bool {
-        let snapshot = self.app.store.snapshot();
-        let token = snapshot.token(&self.token).filter(|token| token.is_valid(now()));
-        token.is_some_and(|token| snapshot.may_run(&token.subject, &self.llm))
+/// Looks twice in each period, so that the right was always confirmed within the last one: also where the database
+/// cannot be asked for a while, and somebody else may have taken the right away on another server.
+async fn watch(app: &App, token: &str, llm: &LlmId) -> Breach {
+    let period = app.settings.stream_recheck;
+    let mut confirmed = Instant::now();
+    let mut next = confirmed + period / 2;
+    loop {
+        sleep_until(next).await;
+        let asked = Instant::now();
+        match timeout_at(confirmed + period, app.store.moment()).await {
+            Ok(Ok(moment)) if stands(&moment, token, llm) => {
+                confirmed = asked;
+                next = asked + period / 2;
+            }
+            Ok(Ok(_)) => return Breach::Revoked,
+            Ok(Err(StoreError::Silent | StoreError::Unavailable(_))) if asked < confirmed + period => {
+                next = asked + BREATH.min(period / 10);
+            }
+            Ok(Err(_)) | Err(_) => return Breach::Unconfirmed,
+        }
     }
+}
+
+fn stands(moment: &Moment, token: &str, llm: &LlmId) -> bool {
+    let token = moment.snapshot.token(token).filter(|token| token.is_valid(moment.now));
+    token.is_some_and(|token| moment.snapshot.may_run(&token.subject, llm))
 }

@@ -1,14 +1,12 @@
 //! Role bindings in the database.
 
-use super::{Change, StoreError, subjects::subject, touched, word};
+use super::{Change, StoreError, subjects::subject, word};
 use jiff::Timestamp;
 use mcp_api::{Rbac, RoleBinding, SubjectName};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use std::collections::BTreeMap;
 
-pub(super) async fn load(
-    connection: &mut SqliteConnection,
-) -> Result<BTreeMap<SubjectName, Rbac>, StoreError> {
+pub(super) async fn load(connection: &mut AnyConnection) -> Result<BTreeMap<SubjectName, Rbac>, StoreError> {
     let names: Vec<(String,)> =
         sqlx::query_as("SELECT name FROM bindings").fetch_all(&mut *connection).await?;
     let mut bindings = BTreeMap::new();
@@ -42,12 +40,10 @@ pub(super) async fn load(
 
 impl Change {
     pub(crate) async fn insert_binding(&mut self, rbac: &Rbac, now: Timestamp) -> Result<(), StoreError> {
-        let done = sqlx::query("INSERT INTO bindings (name, created_at) VALUES ($1, $2)")
+        let query = sqlx::query("INSERT INTO bindings (name, created_at) VALUES ($1, $2)")
             .bind(rbac.name.as_str())
-            .bind(now.as_millisecond())
-            .execute(self.connection())
-            .await?;
-        touched(done.rows_affected(), 1, "a binding")?;
+            .bind(now.as_millisecond());
+        self.execute_one(query, "a binding").await?;
         self.insert_parts(rbac).await
     }
 
@@ -57,34 +53,29 @@ impl Change {
             "DELETE FROM binding_subjects WHERE binding = $1",
             "DELETE FROM binding_roles WHERE binding = $1",
         ] {
-            sqlx::query(delete).bind(rbac.name.as_str()).execute(self.connection()).await?;
+            self.execute(sqlx::query(delete).bind(rbac.name.as_str())).await?;
         }
         self.insert_parts(rbac).await
     }
 
     pub(crate) async fn delete_binding(&mut self, name: &SubjectName) -> Result<(), StoreError> {
-        let done = sqlx::query("DELETE FROM bindings WHERE name = $1")
-            .bind(name.as_str())
-            .execute(self.connection())
-            .await?;
-        touched(done.rows_affected(), 1, "a binding")
+        let query = sqlx::query("DELETE FROM bindings WHERE name = $1").bind(name.as_str());
+        self.execute_one(query, "a binding").await
     }
 
     async fn insert_parts(&mut self, rbac: &Rbac) -> Result<(), StoreError> {
         for (position, subject) in (0_i64..).zip(&rbac.subjects) {
-            let done = sqlx::query(
+            let query = sqlx::query(
                 "INSERT INTO binding_subjects (binding, position, kind, name) VALUES ($1, $2, $3, $4)",
             )
             .bind(rbac.name.as_str())
             .bind(position)
             .bind(subject.kind.as_str())
-            .bind(subject.name.as_str())
-            .execute(self.connection())
-            .await?;
-            touched(done.rows_affected(), 1, "a binding's subject")?;
+            .bind(subject.name.as_str());
+            self.execute_one(query, "a binding's subject").await?;
         }
         for (position, grant) in (0_i64..).zip(&rbac.role_bindings) {
-            let done = sqlx::query(
+            let query = sqlx::query(
                 "INSERT INTO binding_roles (binding, position, role, resource, resource_name) \
                  VALUES ($1, $2, $3, $4, $5)",
             )
@@ -92,10 +83,8 @@ impl Change {
             .bind(position)
             .bind(grant.role.as_str())
             .bind(grant.resource.as_str())
-            .bind(grant.name.as_ref().map(mcp_api::rbac::ResourceName::as_str))
-            .execute(self.connection())
-            .await?;
-            touched(done.rows_affected(), 1, "a binding's grant")?;
+            .bind(grant.name.as_ref().map(mcp_api::rbac::ResourceName::as_str));
+            self.execute_one(query, "a binding's grant").await?;
         }
         Ok(())
     }

@@ -1,9 +1,13 @@
 //! One change of what the server knows: a turn at the writer lock, a transaction and a new snapshot.
 
-use super::{Snapshot, StoreError, touched};
+use super::{
+    Snapshot, StoreError,
+    door::{Door, within},
+    touched,
+};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::{Any, AnyConnection, Connection, any::AnyArguments, query::Query};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
@@ -14,9 +18,11 @@ use tokio::sync::OwnedMutexGuard;
 /// which could be acknowledged and never be written.
 #[derive(Debug)]
 pub(crate) struct Change {
-    connection: SqliteConnection,
+    connection: AnyConnection,
     before: Arc<Snapshot>,
+    now: Timestamp,
     memory: Arc<ArcSwap<Snapshot>>,
+    can_be_uncertain: bool,
     /// Given back last, after the snapshot is in place.
     turn: OwnedMutexGuard<()>,
 }
@@ -24,19 +30,26 @@ pub(crate) struct Change {
 impl Change {
     pub(super) async fn begin(
         turn: OwnedMutexGuard<()>,
-        pool: &SqlitePool,
+        door: &Door,
         memory: Arc<ArcSwap<Snapshot>>,
     ) -> Result<Self, StoreError> {
-        let mut connection = pool.acquire().await?.detach();
+        let mut connection = door.open().await?;
         // In plain words, not by the driver's count of open transactions, which an error can leave wrong: in a
         // transaction that is open already this is an error, and so is the commit of one that is not.
-        sqlx::query("BEGIN").execute(&mut connection).await?;
-        // First, so that the transaction is a writing one from its start and can never be a stale reader.
-        let moved =
-            sqlx::query("UPDATE authz SET epoch = epoch + 1 WHERE one = 1").execute(&mut connection).await?;
-        touched(moved.rows_affected(), 1, "the epoch")?;
-        let before = memory.load_full();
-        Ok(Self { connection, before, memory, turn })
+        within(sqlx::query("BEGIN").execute(&mut connection)).await?;
+        // First, so that the transaction is a writing one from its start and can never be a stale reader. On a server
+        // it is where the writers of all mcpds stand in line.
+        let moved = sqlx::query_as("UPDATE authz SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch, stamp");
+        let (epoch, stamp): (i64, String) = within(moved.fetch_one(&mut connection)).await?;
+        let held = memory.load_full();
+        let before = if held.is_of(epoch - 1, &stamp) {
+            held
+        } else {
+            Arc::new(Snapshot::load(&mut connection).await?)
+        };
+        let now = door.now(&mut connection).await?;
+        let can_be_uncertain = matches!(door, Door::Server(_));
+        Ok(Self { connection, before, now, memory, can_be_uncertain, turn })
     }
 
     /// The state that this change starts from. Nobody can change it meanwhile: decide on this one.
@@ -44,36 +57,82 @@ impl Change {
         &self.before
     }
 
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+    /// The time at which it happens.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Runs one statement and gives the number of rows that it met.
+    pub(super) async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64, StoreError> {
+        within(query.execute(&mut self.connection)).await.map(|done| done.rows_affected())
+    }
+
+    /// Runs one statement that is about exactly one row.
+    pub(super) async fn execute_one(
+        &mut self,
+        query: Query<'_, Any, AnyArguments>,
+        noun: &'static str,
+    ) -> Result<(), StoreError> {
+        touched(self.execute(query).await?, 1, noun)
+    }
+
+    /// Finds out whether it could be committed. Nothing of it stays.
+    pub(crate) async fn rehearse(mut self) -> Result<(), StoreError> {
+        self.settle().await.map(drop)
     }
 
     /// Makes the change last and visible, in this order, and gives the state after it.
     ///
     /// The end of it runs in a task of its own: a client that hangs up cannot leave a revocation in the database
     /// that memory never hears of.
-    pub(crate) async fn commit(mut self, now: Timestamp) -> Result<Arc<Snapshot>, StoreError> {
-        let after = Arc::new(Snapshot::load(&mut self.connection).await?);
-        if self.before.somebody_administers(now) && !after.somebody_administers(now) {
-            return Err(StoreError::LastAdmin);
-        }
-        let Self { mut connection, memory, turn, .. } = self;
+    pub(crate) async fn commit(mut self) -> Result<Arc<Snapshot>, StoreError> {
+        let after = self.settle().await?;
+        let Self { mut connection, memory, turn, can_be_uncertain, .. } = self;
         let finish = async move {
-            sqlx::query("COMMIT").execute(&mut connection).await?;
+            let committed = within(sqlx::query("COMMIT").execute(&mut connection)).await;
+            committed.map_err(|error| if can_be_uncertain { uncertain(error) } else { error })?;
             memory.store(Arc::clone(&after));
             // What was committed is safe, however closing goes.
-            let _ = connection.close().await;
+            let _ = within(connection.close()).await;
             drop(turn);
             Ok(after)
         };
         // A task fails to join only if it panicked or the runtime is gone.
         tokio::spawn(finish).await.unwrap_or(Err(StoreError::Diverged("a change whose end is unknown")))
     }
+
+    /// The state after it, if there may be such a one. Nothing but `COMMIT` comes after this.
+    async fn settle(&mut self) -> Result<Arc<Snapshot>, StoreError> {
+        let stamp = crate::ids::stamp()?;
+        let stamped = sqlx::query("UPDATE authz SET stamp = $1 WHERE one = 1").bind(stamp);
+        self.execute_one(stamped, "the epoch").await?;
+        // It is also a question to the transaction: one that has failed before cannot answer, and a server would
+        // take the word `COMMIT` from it without an error.
+        let after = Snapshot::load(&mut self.connection).await?;
+        if self.before.somebody_administers(self.now) && !after.somebody_administers(self.now) {
+            return Err(StoreError::LastAdmin);
+        }
+        Ok(Arc::new(after))
+    }
+}
+
+/// Without the server's own word nobody knows whether a commit was done before the connection broke.
+fn uncertain(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(sqlx::Error::Database(said)) => {
+            StoreError::Unavailable(sqlx::Error::Database(said))
+        }
+        _ => StoreError::Uncertain,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{app::now, place::Place, store::Store};
+    use crate::{
+        app::now,
+        database::Database,
+        store::{Store, open},
+    };
     use mcp_api::{Subject, SubjectKind};
     use std::path::Path;
 
@@ -81,41 +140,41 @@ mod tests {
         Subject { kind: SubjectKind::User, name: name.parse().unwrap() }
     }
 
-    async fn open(folder: &Path) -> Store {
-        Store::open(Place::find(None, Some(folder), |_| None).unwrap().claim().unwrap()).await.unwrap()
+    async fn open_in(folder: &Path) -> Store {
+        open(Database::find(None, Some(folder), |_| None).unwrap()).await.unwrap()
     }
 
     /// A disk that fills up while a change is being written, at its last step too: `COMMIT`.
     #[tokio::test]
     async fn d03_what_is_acknowledged_after_a_failed_change_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder.path().join("data")).await;
+        let store = open_in(&folder.path().join("data")).await;
         for _ in 0..5 {
             let mut change = store.change().await.unwrap();
             let twice = "INSERT OR ROLLBACK INTO authz SELECT * FROM authz";
-            sqlx::query(twice).execute(change.connection()).await.unwrap_err();
-            assert!(change.commit(now()).await.is_err(), "a change that was rolled back was acknowledged");
+            sqlx::query(twice).execute(&mut change.connection).await.unwrap_err();
+            assert!(change.commit().await.is_err(), "a change that was rolled back was acknowledged");
             let mut change = store.change().await.unwrap();
-            sqlx::query("PRAGMA max_page_count = 1").execute(change.connection()).await.unwrap();
+            sqlx::query("PRAGMA max_page_count = 1").execute(&mut change.connection).await.unwrap();
             let large =
                 "INSERT INTO subjects (kind, name, created_at) SELECT 'User', hex(randomblob(100000)), 0";
-            sqlx::query(large).execute(change.connection()).await.unwrap_err();
+            sqlx::query(large).execute(&mut change.connection).await.unwrap_err();
             drop(change);
             let mut change = store.change().await.unwrap();
-            sqlx::query("COMMIT").execute(change.connection()).await.unwrap();
-            assert!(change.commit(now()).await.is_err(), "a change that was over was acknowledged");
+            sqlx::query("COMMIT").execute(&mut change.connection).await.unwrap();
+            assert!(change.commit().await.is_err(), "a change that was over was acknowledged");
         }
         for name in ["a", "b", "c", "d"] {
             let mut change = store.change().await.unwrap();
             change.insert_subject(&user(name), now()).await.unwrap();
-            change.commit(now()).await.unwrap();
+            change.commit().await.unwrap();
         }
         // As after kill -9: nothing is written back or closed first.
         std::mem::forget(store);
-        let file = folder.path().join("data/mcpd.db");
-        let findings = crate::store::inspect(&file).await.unwrap();
+        let database = Database::find(None, Some(&folder.path().join("data")), |_| None).unwrap();
+        let findings = crate::store::inspect(&database).await.unwrap();
         assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
-        let url = format!("sqlite://{}", file.display());
+        let url = format!("sqlite://{database}");
         let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
         let users: i64 =
             sqlx::query_scalar("SELECT count(*) FROM subjects").fetch_one(&mut connection).await.unwrap();

@@ -1,9 +1,9 @@
 //! LLMs in the database.
 
-use super::{Change, StoreError, time, touched, word};
+use super::{Change, StoreError, time, word};
 use jiff::Timestamp;
 use mcp_api::{ApiKeyRef, FailoverPolicy, Llm, LlmId, LlmName, LlmSpec, Verb};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::{AnyConnection, FromRow};
 
 /// An LLM as it is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ struct Row {
     updated_at: i64,
 }
 
-pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Vec<StoredLlm>, StoreError> {
+pub(super) async fn load(connection: &mut AnyConnection) -> Result<Vec<StoredLlm>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, name, display_name, kind, url, model, key_env, key_file, enabled, failover, context_length, \
          created_at, updated_at FROM llms",
@@ -96,7 +96,7 @@ impl TryFrom<Row> for StoredLlm {
 impl Change {
     pub(crate) async fn insert_llm(&mut self, llm: &StoredLlm) -> Result<(), StoreError> {
         let (key_env, key_file) = key_columns(&llm.spec);
-        let done = sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO llms (id, name, display_name, kind, url, model, key_env, key_file, enabled, failover, \
              context_length, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
@@ -112,16 +112,14 @@ impl Change {
         .bind(llm.spec.failover.to_string())
         .bind(llm.spec.context_length.map(i64::from))
         .bind(llm.created_at.as_millisecond())
-        .bind(llm.updated_at.as_millisecond())
-        .execute(self.connection())
-        .await?;
-        touched(done.rows_affected(), 1, "an LLM")
+        .bind(llm.updated_at.as_millisecond());
+        self.execute_one(query, "an LLM").await
     }
 
     /// Writes everything but the id, the name and the time of creation.
     pub(crate) async fn update_llm(&mut self, llm: &StoredLlm) -> Result<(), StoreError> {
         let (key_env, key_file) = key_columns(&llm.spec);
-        let done = sqlx::query(
+        let query = sqlx::query(
             "UPDATE llms SET display_name = $2, kind = $3, url = $4, model = $5, key_env = $6, key_file = $7, \
              enabled = $8, failover = $9, context_length = $10, updated_at = $11 WHERE id = $1",
         )
@@ -135,18 +133,13 @@ impl Change {
         .bind(i64::from(llm.spec.enabled))
         .bind(llm.spec.failover.to_string())
         .bind(llm.spec.context_length.map(i64::from))
-        .bind(llm.updated_at.as_millisecond())
-        .execute(self.connection())
-        .await?;
-        touched(done.rows_affected(), 1, "an LLM")
+        .bind(llm.updated_at.as_millisecond());
+        self.execute_one(query, "an LLM").await
     }
 
     pub(crate) async fn delete_llm(&mut self, id: &LlmId) -> Result<(), StoreError> {
-        let done = sqlx::query("DELETE FROM llms WHERE id = $1")
-            .bind(id.as_str())
-            .execute(self.connection())
-            .await?;
-        touched(done.rows_affected(), 1, "an LLM")
+        let query = sqlx::query("DELETE FROM llms WHERE id = $1").bind(id.as_str());
+        self.execute_one(query, "an LLM").await
     }
 }
 

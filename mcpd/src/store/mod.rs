@@ -1,11 +1,13 @@
-//! The database and its exact copy in memory. The only module that knows SQL, in its own files one per noun.
+//! The database and what it says, in memory. The only module that knows SQL, in its own files one per noun.
 //!
-//! Every read is answered from the [`Snapshot`] in memory. Every write is a [`Change`]: one transaction under the
-//! writer lock that ends by swapping the snapshot, after the commit and before anybody hears of it. That is exact
-//! because this process is the only writer of the database: it holds the [`Claim`].
+//! Every request is decided on a [`Moment`]: a [`Snapshot`] that holds everything, and the time. [`Authority`] says
+//! which snapshot is the true one. Every write is a [`Change`]: one transaction under the writer lock that ends by
+//! swapping the snapshot, after the commit and before anybody hears of it.
 
+mod authority;
 mod bindings;
 mod change;
+mod door;
 mod llms;
 mod schema;
 mod snapshot;
@@ -18,24 +20,36 @@ pub(crate) use schema::inspect;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use tokens::StoredToken;
 
-use crate::place::Claim;
+use crate::database::{Claimed, Database};
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use sqlx::{
-    ConnectOptions, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
-use std::{path::Path, sync::Arc, time::Duration};
-use tokio::sync::Mutex;
-
-/// How long to wait for a database that somebody else has locked.
-const PATIENCE: Duration = Duration::from_secs(5);
+use authority::Authority;
+use door::{Door, PATIENCE, within};
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use std::sync::Arc;
+use tokio::{sync::Mutex, time::timeout};
 
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// The database does not answer, or not in time.
+    /// The database cannot be reached, or does not do what it is asked to.
     #[error("the database cannot be used")]
     Unavailable(#[from] sqlx::Error),
+    /// The database does not answer in time.
+    #[error("the database does not answer in time")]
+    Silent,
+    /// The connection broke while a change was being committed.
+    #[error("nobody knows whether the change was made: the database went away while it was being committed")]
+    Uncertain,
+    /// The server only follows another one.
+    #[error(
+        "this PostgreSQL server only follows another one (a standby); what it knows may be old, so use the primary"
+    )]
+    Standby,
+    /// There is no randomness to be had.
+    #[error("the operating system gives no random numbers")]
+    Random(#[from] getrandom::Error),
     /// A row that this version cannot read.
     #[error("the database holds {0}, which this version of mcpd cannot read")]
     Unreadable(String),
@@ -54,74 +68,88 @@ pub(crate) enum StoreError {
     /// The linked `SQLite` has the WAL-reset bug (3.7.0 to 3.51.2), which can corrupt a database.
     #[error("the linked SQLite is {0}; at least 3.51.3 is needed")]
     OldSqlite(String),
+    /// The server is older than what this version was tested with.
+    #[error("the PostgreSQL server is {0}; at least 15 is needed")]
+    OldPostgres(String),
+}
+
+/// What a request is decided on.
+#[derive(Debug, Clone)]
+pub(crate) struct Moment {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The time by which tokens expire.
+    pub(crate) now: Timestamp,
 }
 
 /// The database, and what it says, in memory.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    door: Arc<Door>,
     memory: Arc<ArcSwap<Snapshot>>,
+    authority: Authority,
     writer: Arc<Mutex<()>>,
-    /// Kept for as long as memory has to be exact.
-    _claim: Claim,
+    /// Answers readiness checks. With a file it also keeps the last connection from closing with every change, which
+    /// would write the journal back each time.
+    spare: Mutex<Option<AnyConnection>>,
+}
+
+/// Opens a database, for this process alone if it is a file, and brings its schema up to date.
+pub(crate) async fn open(database: Database) -> anyhow::Result<Store> {
+    let name = database.to_string();
+    let claimed = database.claim()?;
+    Store::open(claimed).await.context(name)
 }
 
 impl Store {
-    /// Opens the database that `claim` holds, brings its schema up to date and reads it.
-    pub(crate) async fn open(claim: Claim) -> Result<Self, StoreError> {
-        let options = options(claim.file()).journal_mode(SqliteJournalMode::Wal);
-        let pool = SqlitePoolOptions::new()
-            // One for the writer, one for the readiness check.
-            .max_connections(2)
-            .acquire_timeout(PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await?;
-        schema::check_sqlite(&mut *pool.acquire().await?).await?;
-        schema::migrate(&pool).await?;
-        let snapshot = Snapshot::load(&mut *pool.acquire().await?).await?;
+    async fn open(claimed: Claimed) -> Result<Self, StoreError> {
+        let door = Arc::new(Door::from(claimed));
+        let mut connection = door.open().await?;
+        schema::prepare(&door, &mut connection).await?;
+        let memory = Arc::new(ArcSwap::from_pointee(Snapshot::load(&mut connection).await?));
         Ok(Self {
-            pool,
-            memory: Arc::new(ArcSwap::from_pointee(snapshot)),
-            writer: Arc::new(Mutex::new(())),
-            _claim: claim,
+            authority: Authority::new(&door, &memory),
+            writer: Arc::default(),
+            spare: Mutex::new(Some(connection)),
+            memory,
+            door,
         })
     }
 
-    /// What the database says now.
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.memory.load_full()
+    /// What is true now: at some moment after this call.
+    pub(crate) async fn moment(&self) -> Result<Moment, StoreError> {
+        self.authority.moment(&self.memory).await
     }
 
     /// Begins a change, after all changes before it.
     pub(crate) async fn change(&self) -> Result<Change, StoreError> {
-        let turn = Arc::clone(&self.writer).lock_owned().await;
-        Change::begin(turn, &self.pool, Arc::clone(&self.memory)).await
+        let turn = timeout(PATIENCE, Arc::clone(&self.writer).lock_owned());
+        let turn = turn.await.map_err(|_| StoreError::Silent)?;
+        Change::begin(turn, &self.door, Arc::clone(&self.memory)).await
     }
 
     /// Asks the database something small.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT epoch FROM authz").fetch_one(&self.pool).await?;
+        let mut spare = timeout(PATIENCE, self.spare.lock()).await.map_err(|_| StoreError::Silent)?;
+        // Taken out, so that a connection in the middle of something is never used again.
+        let old = spare.take();
+        let mut connection = match old {
+            Some(connection) => connection,
+            None => self.door.open().await?,
+        };
+        within(sqlx::query("SELECT epoch FROM authz").fetch_one(&mut connection)).await?;
+        *spare = Some(connection);
         Ok(())
     }
 
-    /// Writes back what is left in the journal and closes the file.
+    /// Closes the database, after the change that is being made. With a file, what is left in the journal is written
+    /// back.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        let _turn = self.writer.lock().await;
+        if let Some(connection) = self.spare.lock().await.take() {
+            // What was committed is safe, however closing goes.
+            let _ = within(sqlx::Connection::close(connection)).await;
+        }
     }
-}
-
-/// How every connection is opened. The file exists already, with the right mode: see [`crate::place`].
-fn options(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(false)
-        // A revocation that was acknowledged must survive a power cut.
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(PATIENCE)
-        .disable_statement_logging()
 }
 
 /// Turns a word of the database into its value.
@@ -130,9 +158,8 @@ fn word<T: std::str::FromStr>(text: &str, noun: &str) -> Result<T, StoreError> {
 }
 
 /// Turns milliseconds since 1970 into a time.
-fn time(millis: i64) -> Result<jiff::Timestamp, StoreError> {
-    jiff::Timestamp::from_millisecond(millis)
-        .map_err(|_| StoreError::Unreadable(format!("the time {millis}")))
+fn time(millis: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(millis).map_err(|_| StoreError::Unreadable(format!("the time {millis}")))
 }
 
 /// Says that a write met exactly the rows that it was about.

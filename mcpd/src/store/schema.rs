@@ -1,26 +1,62 @@
-//! The schema's version and the health of the file. The only place with words that only `SQLite` knows.
+//! The schema's version and the health of a database.
 
-use super::{StoreError, options};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool, migrate::Migrator};
-use std::path::Path;
+use super::{
+    StoreError,
+    door::{self, Door, within},
+};
+use crate::{
+    database::{Database, Server},
+    place::Place,
+};
+use sqlx::{
+    AnyConnection, Connection,
+    migrate::{MigrateError, Migrator},
+};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// The first version without the WAL-reset bug.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
+/// The first version of PostgreSQL that is tested and still maintained.
+const OLDEST_POSTGRES: i64 = 15_00_00;
 
-/// Brings the schema up to date. A newer one than this binary knows is left alone.
-pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
-    MIGRATOR.run(pool).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::VersionMissing(version) => StoreError::Newer(version),
+/// Refuses a database program that is too old, and brings the schema up to date. A newer schema than this binary
+/// knows is left alone.
+pub(super) async fn prepare(door: &Door, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    match door {
+        Door::File(_) => sqlite_version(connection).await.map(drop)?,
+        Door::Server(_) => postgres_version(connection).await.map(drop)?,
+    }
+    // Nothing to do needs no right to do it: a server may run as a role that cannot change the schema.
+    if recorded_version(connection).await.is_ok_and(|version| version == Some(newest())) {
+        return Ok(());
+    }
+    MIGRATOR.run(connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => StoreError::Newer(version),
         other => StoreError::Migration(other),
     })
 }
 
+fn newest() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+async fn recorded_version(connection: &mut AnyConnection) -> Result<Option<i64>, StoreError> {
+    let query = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
+    within(sqlx::query_scalar(query).fetch_one(connection)).await
+}
+
 /// Refuses a `SQLite` that can corrupt the database.
-pub(super) async fn check_sqlite(connection: &mut SqliteConnection) -> Result<String, StoreError> {
-    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(connection).await?;
+async fn sqlite_version(connection: &mut AnyConnection) -> Result<String, StoreError> {
+    let version = within(sqlx::query_scalar("SELECT sqlite_version()").fetch_one(connection)).await?;
     sound(version)
+}
+
+async fn postgres_version(connection: &mut AnyConnection) -> Result<String, StoreError> {
+    let query =
+        "SELECT CAST(current_setting('server_version_num') AS BIGINT), current_setting('server_version')";
+    let (number, version): (i64, String) = within(sqlx::query_as(query).fetch_one(connection)).await?;
+    if number >= OLDEST_POSTGRES { Ok(version) } else { Err(StoreError::OldPostgres(version)) }
 }
 
 fn sound(version: String) -> Result<String, StoreError> {
@@ -47,13 +83,18 @@ impl Finding {
 }
 
 /// Looks at a database without writing to it, also while a server is using it.
-pub(crate) async fn inspect(file: &Path) -> Result<Vec<Finding>, StoreError> {
-    let mut connection = options(file).read_only(true).connect().await?;
+pub(crate) async fn inspect(database: &Database) -> anyhow::Result<Vec<Finding>> {
+    match database {
+        Database::File(place) => inspect_file(place).await,
+        Database::Server(server) => Ok(inspect_server(server).await?),
+    }
+}
+
+async fn inspect_file(place: &Place) -> anyhow::Result<Vec<Finding>> {
+    place.check()?;
+    let mut connection = door::look_into(place.file()).await?;
     let findings = vec![
-        match check_sqlite(&mut connection).await {
-            Ok(version) => Finding::good(format!("SQLite {version}")),
-            Err(error) => Finding::bad(error.to_string()),
-        },
+        program("SQLite", sqlite_version(&mut connection).await),
         schema_version(&mut connection).await,
         integrity(&mut connection).await,
     ];
@@ -62,13 +103,31 @@ pub(crate) async fn inspect(file: &Path) -> Result<Vec<Finding>, StoreError> {
     Ok(findings)
 }
 
-async fn schema_version(connection: &mut SqliteConnection) -> Finding {
-    let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let found: Result<Option<i64>, _> =
-        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
-            .fetch_one(connection)
-            .await;
-    match found {
+async fn inspect_server(server: &Server) -> Result<Vec<Finding>, StoreError> {
+    let mut connection = door::look_at(server).await?;
+    let findings = vec![
+        program("PostgreSQL", postgres_version(&mut connection).await),
+        match door::follows(&mut connection).await {
+            Ok(false) => Finding::good("primary"),
+            Ok(true) => Finding::bad(StoreError::Standby.to_string()),
+            Err(error) => Finding::bad(format!("whether it is a primary cannot be read: {error}")),
+        },
+        schema_version(&mut connection).await,
+    ];
+    let _ = connection.close().await;
+    Ok(findings)
+}
+
+fn program(name: &str, version: Result<String, StoreError>) -> Finding {
+    match version {
+        Ok(version) => Finding::good(format!("{name} {version}")),
+        Err(error) => Finding::bad(error.to_string()),
+    }
+}
+
+async fn schema_version(connection: &mut AnyConnection) -> Finding {
+    let newest = newest();
+    match recorded_version(connection).await {
         Ok(Some(version)) if version == newest => Finding::good(format!("schema {version}")),
         Ok(Some(version)) if version > newest => Finding::bad(StoreError::Newer(version).to_string()),
         Ok(Some(version)) => {
@@ -79,7 +138,7 @@ async fn schema_version(connection: &mut SqliteConnection) -> Finding {
     }
 }
 
-async fn integrity(connection: &mut SqliteConnection) -> Finding {
+async fn integrity(connection: &mut AnyConnection) -> Finding {
     let rows: Result<Vec<String>, _> =
         sqlx::query_scalar("PRAGMA integrity_check").fetch_all(connection).await;
     match rows {
@@ -95,8 +154,9 @@ mod tests {
 
     #[tokio::test]
     async fn d05_the_linked_sqlite_is_without_the_wal_reset_bug() {
-        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        check_sqlite(&mut connection).await.unwrap();
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect("sqlite::memory:").await.unwrap();
+        sqlite_version(&mut connection).await.unwrap();
     }
 
     #[test]

@@ -6,15 +6,22 @@ use jiff::Timestamp;
 use mcp_api::{
     LlmId, LlmKey, LlmName, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName, Verb,
 };
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// How long reading all of it may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The state that requests are decided on. A request keeps the one it began with.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    epoch: i64,
+    stamp: String,
     llms: BTreeMap<LlmName, Arc<StoredLlm>>,
     names: HashMap<LlmId, LlmName>,
     tokens: BTreeMap<String, StoredToken>,
@@ -28,11 +35,20 @@ static NOTHING: std::sync::LazyLock<Rights> = std::sync::LazyLock::new(Rights::d
 
 impl Snapshot {
     /// Reads all of it, within the transaction of a change also what that one has written.
-    pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Self, StoreError> {
+    pub(super) async fn load(connection: &mut AnyConnection) -> Result<Self, StoreError> {
+        timeout(PATIENCE, Self::read(connection)).await.map_err(|_| StoreError::Silent)?
+    }
+
+    async fn read(connection: &mut AnyConnection) -> Result<Self, StoreError> {
+        let (epoch, stamp) = sqlx::query_as("SELECT epoch, stamp FROM authz WHERE one = 1")
+            .fetch_one(&mut *connection)
+            .await?;
         let llms = llms::load(connection).await?;
         let members = subjects::load(connection).await?;
         let bindings = bindings::load(connection).await?;
         Ok(Self {
+            epoch,
+            stamp,
             names: llms.iter().map(|llm| (llm.id.clone(), llm.spec.name.clone())).collect(),
             llms: llms.into_iter().map(|llm| (llm.spec.name.clone(), Arc::new(llm))).collect(),
             tokens: tokens::load(connection).await?,
@@ -40,6 +56,11 @@ impl Snapshot {
             members,
             bindings,
         })
+    }
+
+    /// Says whether this is what the database holds at this epoch.
+    pub(super) fn is_of(&self, epoch: i64, stamp: &str) -> bool {
+        self.epoch == epoch && self.stamp == stamp
     }
 
     pub(crate) fn llm(&self, key: &LlmKey) -> Option<&Arc<StoredLlm>> {

@@ -1,13 +1,13 @@
 //! Users, groups and service accounts in the database.
 
-use super::{Change, StoreError, touched, word};
+use super::{Change, StoreError, word};
 use jiff::Timestamp;
 use mcp_api::{Subject, SubjectKind};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use std::collections::BTreeMap;
 
 pub(super) async fn load(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
 ) -> Result<BTreeMap<Subject, Vec<Subject>>, StoreError> {
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT kind, name FROM subjects").fetch_all(&mut *connection).await?;
@@ -39,13 +39,11 @@ impl Change {
         subject: &Subject,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let done = sqlx::query("INSERT INTO subjects (kind, name, created_at) VALUES ($1, $2, $3)")
+        let query = sqlx::query("INSERT INTO subjects (kind, name, created_at) VALUES ($1, $2, $3)")
             .bind(subject.kind.as_str())
             .bind(subject.name.as_str())
-            .bind(now.as_millisecond())
-            .execute(self.connection())
-            .await?;
-        touched(done.rows_affected(), 1, "a subject")
+            .bind(now.as_millisecond());
+        self.execute_one(query, "a subject").await
     }
 
     /// Replaces the members of a group.
@@ -54,33 +52,28 @@ impl Change {
         group: &Subject,
         members: &[Subject],
     ) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM members WHERE group_kind = $1 AND group_name = $2")
+        let query = sqlx::query("DELETE FROM members WHERE group_kind = $1 AND group_name = $2")
             .bind(group.kind.as_str())
-            .bind(group.name.as_str())
-            .execute(self.connection())
-            .await?;
+            .bind(group.name.as_str());
+        self.execute(query).await?;
         for member in members {
-            let done = sqlx::query(
+            let query = sqlx::query(
                 "INSERT INTO members (group_kind, group_name, member_kind, member_name) VALUES ($1, $2, $3, $4)",
             )
             .bind(group.kind.as_str())
             .bind(group.name.as_str())
             .bind(member.kind.as_str())
-            .bind(member.name.as_str())
-            .execute(self.connection())
-            .await?;
-            touched(done.rows_affected(), 1, "a member")?;
+            .bind(member.name.as_str());
+            self.execute_one(query, "a member").await?;
         }
         Ok(())
     }
 
     /// Removes a subject, its tokens and its memberships. Bindings that mention it stay.
     pub(crate) async fn delete_subject(&mut self, subject: &Subject) -> Result<(), StoreError> {
-        let done = sqlx::query("DELETE FROM subjects WHERE kind = $1 AND name = $2")
+        let query = sqlx::query("DELETE FROM subjects WHERE kind = $1 AND name = $2")
             .bind(subject.kind.as_str())
-            .bind(subject.name.as_str())
-            .execute(self.connection())
-            .await?;
-        touched(done.rows_affected(), 1, "a subject")
+            .bind(subject.name.as_str());
+        self.execute_one(query, "a subject").await
     }
 }

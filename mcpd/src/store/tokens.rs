@@ -1,10 +1,10 @@
 //! Tokens in the database: whose they are and the hash of their secret, never the secret.
 
-use super::{Change, StoreError, subjects::subject, time, touched};
+use super::{Change, StoreError, subjects::subject, time};
 use crate::bearer::TokenHash;
 use jiff::Timestamp;
 use mcp_api::{Subject, TokenInfo};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::{AnyConnection, FromRow};
 use std::collections::BTreeMap;
 
 /// A token as it is stored.
@@ -58,7 +58,7 @@ struct Row {
 }
 
 pub(super) async fn load(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
 ) -> Result<BTreeMap<String, StoredToken>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, hash, subject_kind, subject_name, created_at, expires_at, revoked_at FROM tokens",
@@ -85,7 +85,7 @@ impl TryFrom<Row> for StoredToken {
 
 impl Change {
     pub(crate) async fn insert_token(&mut self, token: &StoredToken) -> Result<(), StoreError> {
-        let done = sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO tokens (id, hash, subject_kind, subject_name, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
@@ -94,19 +94,15 @@ impl Change {
         .bind(token.subject.kind.as_str())
         .bind(token.subject.name.as_str())
         .bind(token.created_at.as_millisecond())
-        .bind(token.expires_at.map(Timestamp::as_millisecond))
-        .execute(self.connection())
-        .await?;
-        touched(done.rows_affected(), 1, "a token")
+        .bind(token.expires_at.map(Timestamp::as_millisecond));
+        self.execute_one(query, "a token").await
     }
 
     /// Ends a token. The row stays, so that its id can be found in old logs.
     pub(crate) async fn revoke_token(&mut self, id: &str, now: Timestamp) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+        let query = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
             .bind(id)
-            .bind(now.as_millisecond())
-            .execute(self.connection())
-            .await?;
-        touched(done.rows_affected(), 1, "a token")
+            .bind(now.as_millisecond());
+        self.execute_one(query, "a token").await
     }
 }

@@ -96,11 +96,11 @@ fn d05_check_names_the_linked_sqlite() {
 }
 
 #[test]
-fn postgres_is_refused_in_words() {
+fn k01_a_password_of_the_database_is_no_argument() {
     let home = tempfile::tempdir().unwrap();
     let refused = run(&home.path().to_owned(), &["serve", "--database", "postgres://mcpd:canary@db/mcpd"]);
     assert!(!refused.status.success());
-    assert!(stderr(&refused).contains("not supported by this build"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("MCPD_DATABASE"), "{}", stderr(&refused));
     assert!(!stderr(&refused).contains("canary"));
 }
 
