@@ -52,6 +52,7 @@ impl From<StoreError> for Problem {
             StoreError::Unreadable(_)
             | StoreError::Diverged(_)
             | StoreError::Newer(_)
+            | StoreError::Older(_)
             | StoreError::Migration(_)
             | StoreError::Random(_)
             | StoreError::OldSqlite(_)

@@ -4,7 +4,8 @@ use crate::{
     bootstrap::bootstrap,
     config::Settings,
     database::{self, Database},
-    log, serve, store,
+    log, serve,
+    store::{self, Copied},
 };
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -40,6 +41,13 @@ enum Command {
     Serve(Settings),
     /// Bring the database's schema up to date
     Migrate,
+    /// Fill the database, which must be empty, with everything from another one: to move, to back up, to restore
+    Copy {
+        /// The database to read, as for --database; a server may be using it. The password of a PostgreSQL server is
+        /// taken from PGPASSWORD or PGPASSFILE
+        #[arg(long, value_name = "URL")]
+        from: String,
+    },
     /// Look whether the database is sound; exits 3 if it is not
     Check,
 }
@@ -75,6 +83,7 @@ impl Cli {
                     serve::serve(database, settings).await
                 }
                 Command::Migrate => migrate(database).await,
+                Command::Copy { from } => copy(database, &from).await,
                 Command::Check => check(&database).await,
             }
         });
@@ -96,6 +105,21 @@ async fn first_admin(database: Database, admin: SubjectName, recover: bool) -> a
 
 async fn migrate(database: Database) -> anyhow::Result<ExitCode> {
     store::open(database).await?.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn copy(database: Database, from: &str) -> anyhow::Result<ExitCode> {
+    let name = database.to_string();
+    let source = Database::find(Some(from), None, |_| None).context("--from")?;
+    let store = store::open(database).await?;
+    let mut change = store.change().await.context(name.clone())?;
+    let copied = change.copy_from(&source).await.with_context(|| format!("from {source} to {name}"))?;
+    change.commit().await.context(name)?;
+    store.close().await;
+    let mut stdout = std::io::stdout().lock();
+    for Copied { table, rows } in copied {
+        writeln!(stdout, "{rows:>8} {table}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,7 @@
 //! Opens connections. With `schema.rs` the only place that knows in what the two databases differ.
 
 use super::StoreError;
-use crate::database::{Claimed, Server};
+use crate::database::{Claimed, Database, Server};
 use crate::place::Claim;
 use jiff::Timestamp;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, any::AnyConnectOptions};
@@ -82,6 +82,18 @@ pub(super) async fn look_into(file: &Path) -> Result<AnyConnection, StoreError> 
 pub(super) async fn look_at(server: &Server) -> Result<AnyConnection, StoreError> {
     let mut connection = connect(server.url().as_str()).await?;
     within(connection.execute("SET default_transaction_read_only = on")).await?;
+    Ok(connection)
+}
+
+/// Opens a connection to which nothing changes any more: whatever is read through it is of one moment.
+pub(super) async fn freeze(database: &Database) -> Result<AnyConnection, StoreError> {
+    let (mut connection, moment) = match database {
+        Database::File(place) => (look_into(place.file()).await?, "BEGIN"),
+        Database::Server(server) => {
+            (look_at(server).await?, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        }
+    };
+    within(sqlx::query(moment).execute(&mut connection)).await?;
     Ok(connection)
 }
 

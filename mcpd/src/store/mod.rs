@@ -7,6 +7,7 @@
 mod authority;
 mod bindings;
 mod change;
+mod copy;
 mod door;
 mod llms;
 mod schema;
@@ -15,6 +16,7 @@ mod subjects;
 mod tokens;
 
 pub(crate) use change::Change;
+pub(crate) use copy::Copied;
 pub(crate) use llms::StoredLlm;
 pub(crate) use schema::inspect;
 pub(crate) use snapshot::Snapshot;
@@ -62,6 +64,9 @@ pub(crate) enum StoreError {
     /// The schema was made by a newer mcpd.
     #[error("the database was written by a newer mcpd (schema {0}); run that one")]
     Newer(i64),
+    /// The schema was made by an older mcpd, where this one may not change it.
+    #[error("the database was written by an older mcpd (schema {0}); run `mcpd migrate` on it first")]
+    Older(i64),
     /// The schema could not be brought up to date.
     #[error("the schema cannot be migrated")]
     Migration(#[from] sqlx::migrate::MigrateError),

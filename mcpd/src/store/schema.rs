@@ -37,6 +37,15 @@ pub(super) async fn prepare(door: &Door, connection: &mut AnyConnection) -> Resu
     })
 }
 
+/// Refuses a schema that is not the one of this version.
+pub(super) async fn must_be_current(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    match recorded_version(connection).await?.unwrap_or(0) {
+        version if version > newest() => Err(StoreError::Newer(version)),
+        version if version < newest() => Err(StoreError::Older(version)),
+        _ => Ok(()),
+    }
+}
+
 fn newest() -> i64 {
     MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }

@@ -63,6 +63,11 @@ impl Snapshot {
         self.epoch == epoch && self.stamp == stamp
     }
 
+    /// Says whether nothing was ever written to the database.
+    pub(super) fn is_blank(&self) -> bool {
+        self.epoch == 0
+    }
+
     pub(crate) fn llm(&self, key: &LlmKey) -> Option<&Arc<StoredLlm>> {
         match key {
             LlmKey::Name(name) => self.llms.get(name),

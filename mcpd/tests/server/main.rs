@@ -5,6 +5,7 @@
 mod cases;
 mod command_line;
 mod contract;
+mod copy;
 mod escalation;
 mod identity;
 mod names;

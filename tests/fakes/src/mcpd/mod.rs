@@ -107,6 +107,13 @@ impl McpdBuilder {
         self
     }
 
+    /// The database has an administrator already, and this is a token of theirs.
+    #[must_use]
+    pub fn administered_by(mut self, token: impl Into<String>) -> Self {
+        self.administered = Some(token.into());
+        self
+    }
+
     /// Bootstraps an administrator, starts the server and waits until it listens.
     pub fn start(mut self) -> Mcpd {
         self.storage = self.storage.made();
