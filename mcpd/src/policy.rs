@@ -2,7 +2,8 @@
 //!
 //! Rights are additive and what no binding grants is denied, so the order of grants never changes a verdict.
 
-use mcp_api::{Resource, RoleBinding, SubjectName, Verb};
+use mcp_api::{Rbac, Resource, RoleBinding, Subject, SubjectName, Verb};
+use std::collections::{BTreeMap, HashMap};
 
 /// One grant that somebody holds, and the binding that it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,32 @@ impl Rights {
     pub(crate) fn allow(&self, verb: Verb, on: On<'_>) -> bool {
         matches!(decide(self, verb, on), Verdict::Allowed { .. })
     }
+}
+
+/// Writes out for each subject what it holds itself and through its groups, in the order of the bindings' names.
+///
+/// Also for subjects that do not exist (yet): bindings mention names. `members` has the groups that exist.
+pub(crate) fn compile(
+    bindings: &BTreeMap<SubjectName, Rbac>,
+    members: &BTreeMap<Subject, Vec<Subject>>,
+) -> HashMap<Subject, Rights> {
+    let mut grants: HashMap<Subject, Vec<Grant>> = HashMap::new();
+    for rbac in bindings.values() {
+        for named in &rbac.subjects {
+            let through_group = members.get(named).into_iter().flatten();
+            for subject in std::iter::once(named).chain(through_group) {
+                let held = grants.entry(subject.clone()).or_default();
+                for what in &rbac.role_bindings {
+                    let grant = Grant { what: what.clone(), binding: rbac.name.clone() };
+                    // Direct and through a group: once is enough.
+                    if !held.contains(&grant) {
+                        held.push(grant);
+                    }
+                }
+            }
+        }
+    }
+    grants.into_iter().map(|(subject, grants)| (subject, Rights::new(grants))).collect()
 }
 
 /// What a verb is to be done with.
@@ -86,5 +113,7 @@ fn subsumes(held: &RoleBinding, granted: &RoleBinding) -> bool {
         && (held.name.is_none() || held.name == granted.name)
 }
 
+// With its path, so that it is found where tests/oracle includes this file too.
 #[cfg(test)]
+#[path = "policy/tests.rs"]
 mod tests;

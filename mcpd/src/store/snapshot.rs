@@ -1,7 +1,7 @@
 //! Everything the server knows at one moment, in memory and never changed.
 
 use super::{StoreError, StoredLlm, StoredToken, bindings, llms, subjects, tokens};
-use crate::policy::{Grant, On, Rights};
+use crate::policy::{On, Rights, compile};
 use jiff::Timestamp;
 use mcp_api::{
     LlmId, LlmKey, LlmName, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName, Verb,
@@ -141,28 +141,4 @@ impl Snapshot {
         let Some(llm) = self.llm(&LlmKey::Id(id.clone())) else { return false };
         llm.spec.enabled && self.rights(subject).allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()))
     }
-}
-
-/// Writes out for each subject what it holds itself and through its groups, in the order of the bindings' names.
-fn compile(
-    bindings: &BTreeMap<SubjectName, Rbac>,
-    members: &BTreeMap<Subject, Vec<Subject>>,
-) -> HashMap<Subject, Rights> {
-    let mut grants: HashMap<Subject, Vec<Grant>> = HashMap::new();
-    for rbac in bindings.values() {
-        for named in &rbac.subjects {
-            let through_group = members.get(named).into_iter().flatten();
-            for subject in std::iter::once(named).chain(through_group) {
-                let held = grants.entry(subject.clone()).or_default();
-                for what in &rbac.role_bindings {
-                    let grant = Grant { what: what.clone(), binding: rbac.name.clone() };
-                    // Direct and through a group: once is enough.
-                    if !held.contains(&grant) {
-                        held.push(grant);
-                    }
-                }
-            }
-        }
-    }
-    grants.into_iter().map(|(subject, grants)| (subject, Rights::new(grants))).collect()
 }
