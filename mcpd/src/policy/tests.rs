@@ -1,7 +1,7 @@
 //! The role matrix as a text to read, and what must hold for every set of grants.
 
 use super::*;
-use mcp_api::{Role, rbac::ResourceName};
+use mcp_api::{Role, SubjectKind, rbac::ResourceName};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -69,6 +69,83 @@ fn a_right_on_one_of_its_names_is_a_right_on_the_llm() {
         let rights = holding([grant(Role::Run, Resource::Llms, Some(bound))]);
         assert!(rights.allow(Verb::Run, On::One(Resource::Llms, &["chat", "c123"])), "{bound}");
     }
+}
+
+/// Bindings `b0`, `b1` and so on, compiled with the groups that exist.
+fn compiled(
+    bindings: &[(&[&Subject], &[RoleBinding])],
+    groups: &[(&Subject, &[&Subject])],
+) -> HashMap<Subject, Rights> {
+    let owned = |subjects: &[&Subject]| subjects.iter().map(|subject| (*subject).clone()).collect::<Vec<_>>();
+    let rbac = |(number, (subjects, grants)): (usize, &(&[&Subject], &[RoleBinding]))| {
+        let name: SubjectName = format!("b{number}").parse().unwrap();
+        (name.clone(), Rbac { name, subjects: owned(subjects), role_bindings: grants.to_vec() })
+    };
+    let members = groups.iter().map(|(group, members)| ((*group).clone(), owned(members)));
+    compile(&bindings.iter().enumerate().map(rbac).collect(), &members.collect())
+}
+
+fn subject(kind: SubjectKind, name: &str) -> Subject {
+    Subject { kind, name: name.parse().unwrap() }
+}
+
+#[test]
+fn a_subject_holds_its_own_grants_and_those_of_its_groups_each_once() {
+    let (ana, ops) = (subject(SubjectKind::User, "ana"), subject(SubjectKind::Group, "ops"));
+    let namesakes = [subject(SubjectKind::User, "ops"), subject(SubjectKind::ServiceAccount, "ana")];
+    let (run, view) =
+        (grant(Role::Run, Resource::Llms, Some("chat")), grant(Role::View, Resource::Any, None));
+    let rights = compiled(
+        &[(&[&ops], &[view.clone()]), (&[&ana, &ops], &[run.clone(), run.clone()]), (&[], &[view.clone()])],
+        &[(&ops, &[&ana])],
+    );
+    let grant_of =
+        |what: &RoleBinding, binding: &str| Grant { what: what.clone(), binding: binding.parse().unwrap() };
+    let both = Rights::new(vec![grant_of(&view, "b0"), grant_of(&run, "b1")]);
+    assert_eq!(rights, HashMap::from([(ana, both.clone()), (ops, both)]));
+    assert!(namesakes.iter().all(|namesake| !rights.contains_key(namesake)));
+}
+
+#[test]
+fn a_group_that_does_not_exist_gives_nobody_anything_and_waits() {
+    let (ana, ops) = (subject(SubjectKind::User, "ana"), subject(SubjectKind::Group, "ops"));
+    let all = grant(Role::Admin, Resource::Any, None);
+    let bindings: &[(&[&Subject], &[RoleBinding])] = &[(&[&ops], &[all])];
+    assert_eq!(compiled(bindings, &[]).into_keys().collect::<Vec<_>>(), [ops.clone()]);
+    let joined = compiled(bindings, &[(&ops, &[&ana])]);
+    assert!(joined[&ana].allow(Verb::Delete, On::All(Resource::Rbac)));
+}
+
+/// A08: each line is a grant that is held, one that is to be handed on, and whether that is allowed.
+#[test]
+fn a08_what_is_handed_on_is_within_what_is_held() {
+    use Resource::{Any, Llms, Rbac, Users};
+    use Role::{Admin, Edit, Run, View};
+    for (held, given, passes) in [
+        ((Run, Llms, None), (Run, Llms, None), true),
+        ((Run, Llms, None), (Run, Llms, Some("x")), true),
+        ((Run, Llms, Some("x")), (Run, Llms, Some("x")), true),
+        ((Admin, Llms, None), (Run, Llms, None), true),
+        ((Admin, Any, None), (Admin, Rbac, Some("x")), true),
+        ((View, Any, Some("x")), (View, Users, Some("x")), true),
+        ((Run, Llms, Some("x")), (Run, Llms, None), false),
+        ((Run, Llms, Some("x")), (Run, Llms, Some("y")), false),
+        ((Run, Llms, None), (View, Llms, None), false),
+        ((Run, Llms, None), (Admin, Llms, None), false),
+        ((Run, Llms, None), (Run, Any, None), false),
+        ((Run, Llms, None), (Run, Users, None), false),
+        ((Admin, Any, Some("x")), (Edit, Users, Some("y")), false),
+        ((Admin, Any, Some("x")), (Edit, Users, None), false),
+    ] {
+        let [has, gives] = [held, given].map(|(role, resource, name)| grant(role, resource, name));
+        let lacking = holding([has]);
+        let missing = missing_rights(&lacking, [&gives]);
+        assert_eq!(missing, if passes { vec![] } else { vec![&gives] }, "{given:?} by {held:?}");
+    }
+    // What is lacking is named, and nothing else.
+    let clerk = holding([grant(View, Any, None)]);
+    let (fine, not) = (grant(View, Llms, Some("x")), grant(Run, Llms, Some("x")));
+    assert_eq!(missing_rights(&clerk, [&fine, &not, &fine]), [&not]);
 }
 
 fn any_grant() -> impl Strategy<Value = RoleBinding> {
