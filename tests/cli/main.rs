@@ -9,6 +9,7 @@ mod bugs;
 mod commands;
 mod contract;
 mod detached;
+mod docs;
 mod engine_commands;
 mod engine_home;
 mod engine_leftovers;

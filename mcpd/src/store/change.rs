@@ -7,15 +7,15 @@ use super::{
 };
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use sqlx::{Any, AnyConnection, Connection, any::AnyArguments, query::Query};
+use sqlx::{Any, AnyConnection, any::AnyArguments, query::Query};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 /// A change that has begun. Dropped without [`Change::commit`], it never happened.
 ///
-/// It has a connection of its own, which is closed with it. After an error such as a full disk the database may have
-/// ended the transaction by itself, or not; a connection in a state that nobody knows must not serve the next change,
-/// which could be acknowledged and never be written.
+/// Its connection serves the next change only if this one was committed. After an error such as a full disk the database
+/// may have ended the transaction by itself, or not; a connection in a state that nobody knows could let a change be
+/// acknowledged and never be written.
 #[derive(Debug)]
 pub(crate) struct Change {
     connection: AnyConnection,
@@ -24,19 +24,19 @@ pub(crate) struct Change {
     memory: Arc<ArcSwap<Snapshot>>,
     can_be_uncertain: bool,
     /// Given back last, after the snapshot is in place.
-    turn: OwnedMutexGuard<()>,
+    turn: Turn,
 }
+
+/// The writer lock of this process, and the connection that the last writer has left.
+pub(super) type Turn = OwnedMutexGuard<Option<AnyConnection>>;
 
 impl Change {
     pub(super) async fn begin(
-        turn: OwnedMutexGuard<()>,
+        mut turn: Turn,
         door: &Door,
         memory: Arc<ArcSwap<Snapshot>>,
     ) -> Result<Self, StoreError> {
-        let mut connection = door.open().await?;
-        // In plain words, not by the driver's count of open transactions, which an error can leave wrong: in a
-        // transaction that is open already this is an error, and so is the commit of one that is not.
-        within(sqlx::query("BEGIN").execute(&mut connection)).await?;
+        let mut connection = begun(turn.take(), door).await?;
         // First, so that the transaction is a writing one from its start and can never be a stale reader. On a server
         // it is where the writers of all mcpds stand in line.
         let moved = sqlx::query_as("UPDATE authz SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch, stamp");
@@ -87,13 +87,12 @@ impl Change {
     /// that memory never hears of.
     pub(crate) async fn commit(mut self) -> Result<Arc<Snapshot>, StoreError> {
         let after = self.settle().await?;
-        let Self { mut connection, memory, turn, can_be_uncertain, .. } = self;
+        let Self { mut connection, memory, mut turn, can_be_uncertain, .. } = self;
         let finish = async move {
             let committed = within(sqlx::query("COMMIT").execute(&mut connection)).await;
             committed.map_err(|error| if can_be_uncertain { uncertain(error) } else { error })?;
             memory.store(Arc::clone(&after));
-            // What was committed is safe, however closing goes.
-            let _ = within(connection.close()).await;
+            *turn = Some(connection);
             drop(turn);
             Ok(after)
         };
@@ -114,6 +113,22 @@ impl Change {
         }
         Ok(Arc::new(after))
     }
+}
+
+/// A connection with a transaction that has just begun.
+async fn begun(left: Option<AnyConnection>, door: &Door) -> Result<AnyConnection, StoreError> {
+    // In plain words, not by the driver's count of open transactions, which an error can leave wrong: in a transaction
+    // that is open already this is an error, and so is the commit of one that is not.
+    const BEGIN: &str = "BEGIN";
+    if let Some(mut connection) = left
+        && within(sqlx::query(BEGIN).execute(&mut connection)).await.is_ok()
+    {
+        return Ok(connection);
+    }
+    // The server may have been started anew, and nothing was asked of it yet.
+    let mut connection = door.open().await?;
+    within(sqlx::query(BEGIN).execute(&mut connection)).await?;
+    Ok(connection)
 }
 
 /// Without the server's own word nobody knows whether a commit was done before the connection broke.

@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 use authority::Authority;
 use door::{Door, PATIENCE, within};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection as _};
 use std::sync::Arc;
 use tokio::{sync::Mutex, time::timeout};
 
@@ -92,9 +92,10 @@ pub(crate) struct Store {
     door: Arc<Door>,
     memory: Arc<ArcSwap<Snapshot>>,
     authority: Authority,
-    writer: Arc<Mutex<()>>,
-    /// Answers readiness checks. With a file it also keeps the last connection from closing with every change, which
-    /// would write the journal back each time.
+    /// One change at a time; see [`change::Turn`].
+    writer: Arc<Mutex<Option<AnyConnection>>>,
+    /// Answers readiness checks. With a file it also keeps the last connection from closing with a change that is not
+    /// made, which would write the journal back each time.
     spare: Mutex<Option<AnyConnection>>,
 }
 
@@ -149,10 +150,11 @@ impl Store {
     /// Closes the database, after the change that is being made. With a file, what is left in the journal is written
     /// back.
     pub(crate) async fn close(&self) {
-        let _turn = self.writer.lock().await;
-        if let Some(connection) = self.spare.lock().await.take() {
+        let left = self.writer.lock().await.take();
+        let spare = self.spare.lock().await.take();
+        for connection in [left, spare].into_iter().flatten() {
             // What was committed is safe, however closing goes.
-            let _ = within(sqlx::Connection::close(connection)).await;
+            let _ = within(connection.close()).await;
         }
     }
 }
