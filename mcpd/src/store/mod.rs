@@ -36,8 +36,8 @@ use tokio::{sync::Mutex, time::timeout};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The database cannot be reached, or does not do what it is asked to.
-    #[error("the database cannot be used")]
-    Unavailable(#[from] sqlx::Error),
+    #[error("the database cannot be used: {0}")]
+    Unavailable(sqlx::Error),
     /// The database does not answer in time.
     #[error("the database does not answer in time")]
     Silent,
@@ -76,6 +76,13 @@ pub(crate) enum StoreError {
     /// The server is older than what this version was tested with.
     #[error("the PostgreSQL server is {0}; at least 15 is needed")]
     OldPostgres(String),
+}
+
+/// Not as its source: it says what its own source says, and the reader would read it twice.
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error)
+    }
 }
 
 /// What a request is decided on.
