@@ -5,6 +5,7 @@
 //! The nonce shows that the answer was made for this very question and is no copy from a cache.
 
 use crate::{LlmId, LlmName, Verb};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -143,7 +144,7 @@ fn parse_verbs(text: &str) -> Result<Vec<Verb>, Malformed> {
 }
 
 /// The value of `Mcpd-Failover`, and the field `failover` of an LLM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FailoverPolicy {
     /// A local provider may stand in.

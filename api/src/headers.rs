@@ -12,3 +12,5 @@ pub const ERROR_ORIGIN: &str = "mcpd-error-origin";
 pub const ERROR_CODE: &str = "mcpd-error-code";
 /// One id per request, chosen by the client or else by the server.
 pub const REQUEST_ID: &str = "x-request-id";
+/// Said by the server when nothing was written because the request asked for a rehearsal (`?dryRun=server`).
+pub const DRY_RUN: &str = "mcpd-dry-run";

@@ -1,6 +1,6 @@
 //! Who calls, by which token, and what they may do.
 
-use crate::{Resource, Subject, SubjectName, Verb, rbac::ResourceName};
+use crate::{Labels, Resource, Subject, SubjectName, Verb, rbac::ResourceName};
 use serde::{Deserialize, Serialize};
 
 /// The answer of `GET /api/v1/whoami`.
@@ -101,4 +101,18 @@ pub struct SubjectSpec {
     /// Of a group only: who belongs to it. Names a user or a service account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Subject>,
+    /// Words by which it is found again. They grant nothing.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+}
+
+/// What the server says after a change, and about one thing that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// As it is now.
+    #[serde(flatten)]
+    pub content: T,
+    /// After a change only: what whoever made it should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

@@ -3,8 +3,13 @@
 //! A path segment of id shape is an id, everything else is a name, so that no LLM can be *named* like another
 //! one's id and steal the bindings of it.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+};
 
 /// The longest name of an LLM or a provider, in bytes.
 pub const NAME_MAX: usize = 63;
@@ -80,7 +85,7 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
 
 /// Gives a checked text newtype its string-like behaviour: parse once, then compare, print and serialise.
 macro_rules! text_type {
-    ($name:ident, $check:expr) => {
+    ($name:ident, $pattern:literal, $check:expr) => {
         impl $name {
             /// The text.
             #[must_use]
@@ -106,6 +111,17 @@ macro_rules! text_type {
                 name.0
             }
         }
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
@@ -129,7 +145,7 @@ macro_rules! text_type {
 #[serde(try_from = "String", into = "String")]
 pub struct LlmName(String);
 
-text_type!(LlmName, |text| {
+text_type!(LlmName, "^[a-z0-9][a-z0-9._-]{0,62}$", |text| {
     check_name(text)?;
     if is_id_shaped(text) { Err(NameError::LooksLikeId) } else { Ok(()) }
 });
@@ -139,7 +155,11 @@ text_type!(LlmName, |text| {
 #[serde(try_from = "String", into = "String")]
 pub struct LlmId(String);
 
-text_type!(LlmId, |text| if is_id_shaped(text) { Ok(()) } else { Err(NameError::NotAnId) });
+text_type!(LlmId, "^c[a-z0-9]{24}$", |text| if is_id_shaped(text) {
+    Ok(())
+} else {
+    Err(NameError::NotAnId)
+});
 
 /// What a person or a path says to mean one LLM: its id or its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -181,7 +201,7 @@ impl fmt::Display for LlmKey {
 #[serde(try_from = "String", into = "String")]
 pub struct SubjectName(String);
 
-text_type!(SubjectName, |text| {
+text_type!(SubjectName, "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$", |text| {
     let first = text.chars().next().ok_or(NameError::Empty)?;
     if !first.is_ascii_alphanumeric() {
         return Err(NameError::Start(first));

@@ -64,6 +64,8 @@ stable_words!(
         MethodNotAllowed = "method_not_allowed",
         /// It exists already. 409.
         Conflict = "conflict",
+        /// It is not as the caller believes: its `ETag` is none of those in `If-Match`. 412.
+        PreconditionFailed = "precondition_failed",
         /// The request is not what the route takes. 400 or 422.
         Invalid = "invalid",
         /// The body is over the limit. 413.

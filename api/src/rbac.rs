@@ -1,8 +1,9 @@
 //! The words of the role model. Rights are additive; what no binding grants is denied.
 
-use crate::{SubjectName, name::NameError};
+use crate::{Labels, SubjectName, name::NameError};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// A word that is none of the known ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,7 @@ macro_rules! words {
         $(#[$meta])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+            schemars::JsonSchema,
         )]
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant),+ }
 
@@ -78,15 +80,15 @@ words!(
 words!(
     /// What a binding grants: one verb, or all of them.
     Role, "view, run, create, edit, delete, admin", {
-        /// [`Verb::View`].
+        /// Read it, and see it in lists.
         View = "view",
-        /// [`Verb::Run`].
+        /// Send prompts to it. Of a secret: let an LLM use it.
         Run = "run",
-        /// [`Verb::Create`].
+        /// Make a new one.
         Create = "create",
-        /// [`Verb::Edit`].
+        /// Change it.
         Edit = "edit",
-        /// [`Verb::Delete`].
+        /// Remove it.
         Delete = "delete",
         /// Every verb.
         Admin = "admin",
@@ -167,24 +169,25 @@ impl SubjectKind {
 }
 
 /// Somebody who can hold a right.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// Person, group or program.
+    /// Whether a person, a group or a program is meant.
     pub kind: SubjectKind,
-    /// Its name.
+    /// Its name. It need not exist yet.
     pub name: SubjectName,
 }
 
 /// One grant: a role on a kind of resource, or on one named resource only.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleBinding {
     /// What may be done.
     pub role: Role,
-    /// With what.
+    /// With what it may be done.
     pub resource: Resource,
-    /// With this one only. A binding with a name never matches `create` nor a list.
+    /// The only one with which it may be done, by name or id. Left out: all of the resource, also those to come. A
+    /// grant with a name never allows `create` nor a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ResourceName>,
 }
@@ -216,6 +219,20 @@ impl TryFrom<String> for ResourceName {
     }
 }
 
+impl JsonSchema for ResourceName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ResourceName".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        SubjectName::json_schema(generator)
+    }
+}
+
 impl From<ResourceName> for String {
     fn from(name: ResourceName) -> String {
         name.0.into()
@@ -223,13 +240,16 @@ impl From<ResourceName> for String {
 }
 
 /// A named set of grants to some subjects: the body of `/api/v1/rbac` and the document `kind: Rbac`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Rbac {
-    /// Its name.
+    /// Its name, unique among the role bindings. It cannot be changed.
     pub name: SubjectName,
-    /// Who gets the rights.
+    /// Words by which you find it again, as with `get -l` and `apply --prune -l`. They grant nothing.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Who gets the rights. A group's members get them too.
     pub subjects: Vec<Subject>,
-    /// Which rights.
+    /// Which rights they get. Nobody grants what they do not hold.
     pub role_bindings: Vec<RoleBinding>,
 }

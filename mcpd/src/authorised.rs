@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, request::Parts};
-use mcp_api::{Decision, LlmKey, Nonce, ProbeRequest, Resource, Verb, headers};
+use mcp_api::{ApiKeyRef, Decision, LlmKey, Nonce, ProbeRequest, Resource, Verb, headers};
 use std::{ops::Deref, sync::Arc};
 
 /// What a request about one LLM says: which one, and whether it is a probe.
@@ -104,6 +104,20 @@ impl Caller {
         all.map(|llm| Authorised { llm: Arc::clone(llm), verbs: self.verbs_on(llm), nonce: None })
     }
 
+    /// Lets the caller pass if it may have an LLM use this key. One in the environment is a secret of its name.
+    pub(crate) fn must_hold_key(&self, key: Option<&ApiKeyRef>) -> Result<(), Problem> {
+        let Some(key) = key else { return Ok(()) };
+        let (on, which) = match key {
+            ApiKeyRef::Env(variable) => {
+                (On::One(Resource::Secrets, &[variable]), format!("secrets {variable}"))
+            }
+            ApiKeyRef::File(_) => {
+                (On::All(Resource::Secrets), "secrets (all of them, for a file)".to_owned())
+            }
+        };
+        if self.rights().allow(Verb::Run, on) { Ok(()) } else { Err(Problem::Secret(which)) }
+    }
+
     /// Everything that the caller may do with an LLM.
     pub(crate) fn verbs_on(&self, llm: &StoredLlm) -> Vec<Verb> {
         let aliases = llm.aliases();
@@ -113,6 +127,11 @@ impl Caller {
 }
 
 impl Authorised {
+    /// The same LLM after its caller has changed it. Rights go by name and id, and those stay.
+    pub(crate) fn rewritten(self, llm: StoredLlm) -> Self {
+        Self { llm: Arc::new(llm), ..self }
+    }
+
     /// The LLM as its caller sees it.
     pub(crate) fn shown(&self) -> mcp_api::Llm {
         self.llm.shown_with(self.verbs.clone())

@@ -4,7 +4,7 @@ use crate::{
     bearer::Bearer,
     store::{Store, StoredToken},
 };
-use mcp_api::{Rbac, Resource, Role, RoleBinding, Secret, Subject, SubjectKind, SubjectName};
+use mcp_api::{Labels, Rbac, Resource, Role, RoleBinding, Secret, Subject, SubjectKind, SubjectName};
 use std::sync::Arc;
 
 /// The name of the binding that makes the first administrator one.
@@ -35,7 +35,7 @@ pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -
         revoked_at: None,
     };
     let before = Arc::clone(change.snapshot());
-    if before.members(&subject).is_none() {
+    if before.subject(&subject).is_none() {
         change.insert_subject(&subject, now).await?;
     }
     if !before.rights(&subject).iter().any(|what| *what == everything) {
@@ -45,8 +45,12 @@ pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -
         } else {
             format!("recovered-{}", bearer.id())
         };
-        let binding =
-            Rbac { name: name.parse()?, subjects: vec![subject.clone()], role_bindings: vec![everything] };
+        let binding = Rbac {
+            name: name.parse()?,
+            labels: Labels::default(),
+            subjects: vec![subject.clone()],
+            role_bindings: vec![everything],
+        };
         change.insert_binding(&binding, now).await?;
     }
     change.insert_token(&token).await?;

@@ -21,12 +21,31 @@ pub(crate) fn check(spec: &LlmSpec) -> Result<(), Problem> {
     }
 }
 
+/// The key that an LLM would be given, or go on with elsewhere: to say so takes the right to use the key.
+pub(crate) fn key_put_to_use<'a>(old: Option<&LlmSpec>, new: &'a LlmSpec) -> Option<&'a ApiKeyRef> {
+    let stays =
+        old.is_some_and(|old| old.api_key_ref == new.api_key_ref && origin(&old.url) == origin(&new.url));
+    new.api_key_ref.as_ref().filter(|_| !stays)
+}
+
+/// What whoever changed an LLM should know if it has no key any more.
+pub(crate) fn lost_key(old: &LlmSpec, new: &LlmSpec) -> Option<String> {
+    let lost = old.api_key_ref.as_ref().filter(|_| new.api_key_ref.is_none())?;
+    let which = match lost {
+        ApiKeyRef::Env(variable) => format!("the environment variable {variable}"),
+        ApiKeyRef::File(path) => format!("the file {path}"),
+    };
+    let why = if origin(&old.url) == origin(&new.url) { "" } else { "; its url leads elsewhere now" };
+    Some(format!("The LLM no longer uses the key in {which}{why}."))
+}
+
 /// Applies a partial change. An upstream elsewhere does not get the key that was meant for the one before.
 pub(crate) fn patched(old: &LlmSpec, patch: LlmPatch) -> LlmSpec {
     let url = patch.url.unwrap_or_else(|| old.url.clone());
     let kept_key = old.api_key_ref.clone().filter(|_| origin(&url) == origin(&old.url));
     LlmSpec {
         name: old.name.clone(),
+        labels: patch.labels.unwrap_or_else(|| old.labels.clone()),
         display_name: patch.display_name.or_else(|| old.display_name.clone()),
         kind: patch.kind.unwrap_or_else(|| old.kind.clone()),
         model: patch.model.unwrap_or_else(|| old.model.clone()),
@@ -103,6 +122,31 @@ mod tests {
         }
         for same in ["https://api.example/v2", "https://api.example:443/v1"] {
             assert_eq!(moved(same).api_key_ref, spec().api_key_ref, "{same}");
+        }
+    }
+
+    #[test]
+    fn k10_a_key_is_put_to_use_when_it_is_new_or_would_go_elsewhere() {
+        let with =
+            |url: &str, key: Option<ApiKeyRef>| LlmSpec { url: url.into(), api_key_ref: key, ..spec() };
+        let (here, env) = ("https://api.example/v1", |name: &str| Some(ApiKeyRef::Env(name.into())));
+        for (old, new, puts_to_use) in [
+            (None, with(here, env("KEY")), true),
+            (None, with(here, None), false),
+            (Some(with(here, None)), with(here, env("KEY")), true),
+            (Some(with(here, env("OTHER"))), with(here, env("KEY")), true),
+            (Some(with(here, Some(ApiKeyRef::File("/KEY".into())))), with(here, env("KEY")), true),
+            (Some(with(here, env("KEY"))), with(here, env("KEY")), false),
+            (Some(with(here, env("KEY"))), with("https://api.example/v2", env("KEY")), false),
+            (Some(with(here, env("KEY"))), with("https://api.example:444/v1", env("KEY")), true),
+            (Some(with(here, env("KEY"))), with("http://api.example/v1", env("KEY")), true),
+            (Some(with(here, env("KEY"))), with("https://evil.example/v1", env("KEY")), true),
+            (Some(with(here, env("KEY"))), with("https://evil.example/v1", None), false),
+        ] {
+            assert_eq!(key_put_to_use(old.as_ref(), &new).is_some(), puts_to_use, "{old:?} -> {new:?}");
+            let loses =
+                old.as_ref().is_some_and(|old| old.api_key_ref.is_some()) && new.api_key_ref.is_none();
+            assert_eq!(old.and_then(|old| lost_key(&old, &new)).is_some(), loses);
         }
     }
 

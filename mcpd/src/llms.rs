@@ -5,18 +5,17 @@ use crate::{
     authorised::Asked,
     body::Document,
     caller::Caller,
+    etag::ETag,
     ids, llm_rules,
     policy::On,
     problem::Problem,
-    store::{Moment, StoredLlm},
+    reuse,
+    store::StoredLlm,
+    terms::{Terms, versioned},
 };
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
-use mcp_api::{LlmKey, LlmList, LlmPatch, LlmSpec, Rbac, Resource, Verb};
+use mcp_api::{Kind, Llm, LlmKey, LlmList, LlmPatch, LlmSpec, Resource, Verb};
 use std::sync::Arc;
 
 pub(crate) async fn list(caller: Caller) -> Json<LlmList> {
@@ -26,16 +25,19 @@ pub(crate) async fn list(caller: Caller) -> Json<LlmList> {
 /// `GET` and `HEAD`. With `Mcpd-Probe` it answers whether the caller may run the LLM now.
 pub(crate) async fn show(caller: Caller, asked: Asked) -> Result<Response, Problem> {
     let llm = caller.llm(asked.to_see(), &asked)?;
-    Ok(llm.stamp(Json(llm.shown())))
+    Ok(versioned(&ETag::of(&llm.spec), llm.stamp(Json(llm.shown()))))
 }
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    terms: Terms,
     Document(spec): Document<LlmSpec>,
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     caller.must(Verb::Create, On::All(Resource::Llms))?;
+    caller.must_hold_key(llm_rules::key_put_to_use(None, &spec))?;
+    terms.meet_nothing()?;
     llm_rules::check(&spec)?;
     if caller.snapshot().llm(&LlmKey::Name(spec.name.clone())).is_some() {
         return Err(Problem::Conflict(format!("There is already an LLM {}.", spec.name)));
@@ -43,70 +45,60 @@ pub(crate) async fn create(
     let now = change.now();
     let llm = StoredLlm { id: ids::llm_id()?, spec, created_at: now, updated_at: now };
     change.insert_llm(&llm).await?;
-    change.commit().await?;
-    let mut shown = llm.shown_with(caller.verbs_on(&llm));
-    shown.warnings.extend(old_bindings(&caller, llm.spec.name.as_str()));
-    Ok((StatusCode::CREATED, Json(shown)).into_response())
-}
-
-/// Bindings that mention a name apply to whatever has it, also to a newcomer: whoever makes one should know.
-fn old_bindings(caller: &Caller, name: &str) -> Option<String> {
-    let mentions = |rbac: &&Rbac| {
-        rbac.role_bindings.iter().any(|grant| {
-            grant.resource.covers(Resource::Llms)
-                && grant.name.as_ref().is_some_and(|named| named.as_str() == name)
-        })
-    };
-    let mentioning: Vec<_> =
-        caller.snapshot().bindings().filter(mentions).map(|rbac| rbac.name.as_str()).collect();
-    if mentioning.is_empty() {
-        return None;
-    }
-    // Their names are for those who may see them.
-    let seen =
-        mentioning.iter().all(|binding| caller.must(Verb::View, On::One(Resource::Rbac, &[binding])).is_ok());
-    let which = if seen { mentioning.join(", ") } else { format!("{} of them", mentioning.len()) };
-    Some(format!("Role bindings that were there before apply to this LLM, by its name {name}: {which}."))
+    terms.settle(change).await?;
+    let warnings = Vec::from_iter(reuse::warning(&caller, Kind::Llm, llm.spec.name.as_str()));
+    let shown = Llm { warnings, ..llm.shown_with(caller.verbs_on(&llm)) };
+    Ok(terms.stamp(versioned(&ETag::of(&llm.spec), (StatusCode::CREATED, Json(shown)))))
 }
 
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
     caller: Caller,
     asked: Asked,
+    terms: Terms,
     Document(spec): Document<LlmSpec>,
 ) -> Result<Response, Problem> {
-    rewrite(&app, caller, &asked, |_| spec).await
+    rewrite(&app, caller, &asked, &terms, |_| spec).await
 }
 
 pub(crate) async fn edit(
     State(app): State<Arc<App>>,
     caller: Caller,
     asked: Asked,
+    terms: Terms,
     Document(patch): Document<LlmPatch>,
 ) -> Result<Response, Problem> {
-    rewrite(&app, caller, &asked, |spec| llm_rules::patched(spec, patch)).await
+    rewrite(&app, caller, &asked, &terms, |spec| llm_rules::patched(spec, patch)).await
 }
 
+/// What is so already is not written again.
 async fn rewrite(
     app: &App,
     caller: Caller,
     asked: &Asked,
+    terms: &Terms,
     new_spec: impl FnOnce(&LlmSpec) -> LlmSpec,
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let old = caller.llm(&[Verb::Edit], asked)?;
     let spec = new_spec(&old.spec);
+    caller.must_hold_key(llm_rules::key_put_to_use(Some(&old.spec), &spec))?;
+    terms.meet(&ETag::of(&old.spec))?;
     llm_rules::check(&spec)?;
     if spec.name != old.spec.name {
         // Bindings go by name: with another name the LLM would change hands.
         return Err(Problem::Invalid(format!("The name {} cannot be changed.", old.spec.name)));
     }
+    if spec == old.spec {
+        return Ok(terms.stamp(versioned(&ETag::of(&spec), old.stamp(Json(old.shown())))));
+    }
+    let warnings = Vec::from_iter(llm_rules::lost_key(&old.spec, &spec));
     let new = StoredLlm { id: old.id.clone(), spec, created_at: old.created_at, updated_at: change.now() };
     change.update_llm(&new).await?;
-    let now = change.now();
-    let moment = Moment { snapshot: change.commit().await?, now };
-    let new = caller.renewed(moment)?.llm(&[Verb::Edit], asked)?;
-    Ok(new.stamp(Json(new.shown())))
+    terms.settle(change).await?;
+    let new = old.rewritten(new);
+    let shown = Llm { warnings, ..new.shown() };
+    Ok(terms.stamp(versioned(&ETag::of(&new.spec), new.stamp(Json(shown)))))
 }
 
 /// Answers with the LLM that is no more. Bindings that name it stay, and apply to a later one of that name.
@@ -114,10 +106,12 @@ pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
     asked: Asked,
+    terms: Terms,
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let llm = caller.llm(&[Verb::Delete], &asked)?;
+    terms.meet(&ETag::of(&llm.spec))?;
     change.delete_llm(&llm.id).await?;
-    change.commit().await?;
-    Ok(llm.stamp(Json(llm.shown())))
+    terms.settle(change).await?;
+    Ok(terms.stamp(llm.stamp(Json(llm.shown()))))
 }

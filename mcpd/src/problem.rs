@@ -21,6 +21,8 @@ pub(crate) enum Problem {
     LlmDisabled(Option<Nonce>),
     /// The caller would give away what it does not hold; names that.
     Escalation(String),
+    /// The caller would have an LLM use a key that it may not use; names that.
+    Secret(String),
     /// The caller may see all of the kind, and there is no such one.
     NotFound(&'static str),
     /// No route has this path.
@@ -29,6 +31,8 @@ pub(crate) enum Problem {
     MethodNotAllowed,
     /// It exists already, or the change would break something that must stay.
     Conflict(String),
+    /// It is not in the state that the change is meant for.
+    PreconditionFailed,
     /// Not HTTP or JSON as it should be.
     Malformed(String),
     /// Well-formed, but not what the route takes.
@@ -118,6 +122,12 @@ impl Problem {
                 let message = format!("Nobody grants what they do not hold; you lack: {rights}.");
                 say(StatusCode::FORBIDDEN, Code::Forbidden, Policy, message)
             }
+            Self::Secret(which) => {
+                let message = format!(
+                    "Who says where a key is sent must be allowed to use it; you lack: run on {which}."
+                );
+                say(StatusCode::FORBIDDEN, Code::Forbidden, Policy, message)
+            }
             Self::NotFound(noun) => {
                 say(StatusCode::NOT_FOUND, Code::NotFound, Gateway, format!("There is no such {noun}."))
             }
@@ -127,6 +137,10 @@ impl Problem {
             Self::MethodNotAllowed => {
                 let message = "This path does not take this method; see the header `Allow`.";
                 say(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, Gateway, message)
+            }
+            Self::PreconditionFailed => {
+                let message = "It was changed by somebody else meanwhile; read it again.";
+                say(StatusCode::PRECONDITION_FAILED, Code::PreconditionFailed, Gateway, message)
             }
             Self::Conflict(message) => say(StatusCode::CONFLICT, Code::Conflict, Gateway, message),
             Self::Malformed(message) => say(StatusCode::BAD_REQUEST, Code::Invalid, Gateway, message),
@@ -184,10 +198,12 @@ impl Problem {
             }
             Self::Forbidden
             | Self::Escalation(_)
+            | Self::Secret(_)
             | Self::NotFound(_)
             | Self::NoSuchPath
             | Self::MethodNotAllowed
             | Self::Conflict(_)
+            | Self::PreconditionFailed
             | Self::Malformed(_)
             | Self::Invalid(_)
             | Self::NotJson

@@ -1,9 +1,22 @@
 //! Role bindings: list, show, create, replace, delete. Nobody grants, or takes from others, what they do not hold.
 
-use crate::{app::App, body::Document, caller::Caller, policy::On, problem::Problem, segment::Name};
-use axum::{Json, extract::State};
+use crate::{
+    app::App,
+    body::Document,
+    caller::Caller,
+    etag::ETag,
+    policy::On,
+    problem::Problem,
+    reuse,
+    segment::Name,
+    terms::{Terms, versioned},
+};
+use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
-use mcp_api::{Rbac, Resource, SubjectName, Verb, identity::Items};
+use mcp_api::{
+    Kind, Rbac, Resource, SubjectName, Verb,
+    identity::{Answer, Items},
+};
 use std::sync::Arc;
 
 pub(crate) async fn list(caller: Caller) -> Json<Items<Rbac>> {
@@ -12,55 +25,67 @@ pub(crate) async fn list(caller: Caller) -> Json<Items<Rbac>> {
     Json(Items { items: caller.snapshot().bindings().filter(viewable).cloned().collect() })
 }
 
-pub(crate) async fn show(caller: Caller, Name(name): Name) -> Result<Json<Rbac>, Problem> {
-    find(&caller, Verb::View, &name).map(Json)
+pub(crate) async fn show(caller: Caller, Name(name): Name) -> Result<Response, Problem> {
+    let rbac = find(&caller, Verb::View, &name)?;
+    Ok(versioned(&ETag::of(&rbac), Json(rbac)))
 }
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    terms: Terms,
     Document(rbac): Document<Rbac>,
-) -> Result<(StatusCode, Json<Rbac>), Problem> {
+) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     caller.must(Verb::Create, On::All(Resource::Rbac))?;
     caller.must_hold(&rbac.role_bindings)?;
+    terms.meet_nothing()?;
     if caller.snapshot().binding(rbac.name.as_str()).is_some() {
         return Err(Problem::Conflict(format!("There is already a role binding {}.", rbac.name)));
     }
     let now = change.now();
     change.insert_binding(&rbac, now).await?;
-    change.commit().await?;
-    Ok((StatusCode::CREATED, Json(rbac)))
+    terms.settle(change).await?;
+    let warnings = Vec::from_iter(reuse::warning(&caller, Kind::Rbac, rbac.name.as_str()));
+    let version = ETag::of(&rbac);
+    Ok(terms.stamp(versioned(&version, (StatusCode::CREATED, Json(Answer { content: rbac, warnings })))))
 }
 
+/// What is so already is not written again.
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
     caller: Caller,
     Name(name): Name,
+    terms: Terms,
     Document(rbac): Document<Rbac>,
-) -> Result<Json<Rbac>, Problem> {
+) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let old = find(&caller, Verb::Edit, &name)?;
+    caller.must_hold(old.role_bindings.iter().chain(&rbac.role_bindings))?;
+    terms.meet(&ETag::of(&old))?;
     if rbac.name != name {
         return Err(Problem::Invalid(format!("The name {name} cannot be changed.")));
     }
-    caller.must_hold(old.role_bindings.iter().chain(&rbac.role_bindings))?;
-    change.update_binding(&rbac).await?;
-    change.commit().await?;
-    Ok(Json(rbac))
+    if rbac != old {
+        change.update_binding(&rbac).await?;
+        terms.settle(change).await?;
+    }
+    Ok(terms.stamp(versioned(&ETag::of(&rbac), Json(rbac))))
 }
 
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
     Name(name): Name,
-) -> Result<Json<Rbac>, Problem> {
+    terms: Terms,
+) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let old = find(&caller, Verb::Delete, &name)?;
     caller.must_hold(&old.role_bindings)?;
+    terms.meet(&ETag::of(&old))?;
     change.delete_binding(&name).await?;
-    change.commit().await?;
-    Ok(Json(old))
+    terms.settle(change).await?;
+    Ok(terms.stamp(Json(old)))
 }
 
 fn find(caller: &Caller, verb: Verb, name: &SubjectName) -> Result<Rbac, Problem> {

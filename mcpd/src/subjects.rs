@@ -1,66 +1,90 @@
-//! Users, groups and service accounts: list, show, create, replace the members of a group, delete.
+//! Users, groups and service accounts: list, show, create, replace labels and members, delete.
 
 use crate::{
-    app::App, body::Document, caller::Caller, policy::On, problem::Problem, segment::Who, store::Snapshot,
+    app::App,
+    body::Document,
+    caller::Caller,
+    etag::ETag,
+    policy::On,
+    problem::Problem,
+    reuse,
+    segment::Who,
+    store::Snapshot,
+    terms::{Terms, versioned},
 };
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
-use mcp_api::{Resource, Subject, SubjectKind, Verb, identity::Items, identity::SubjectSpec};
+use mcp_api::{
+    Resource, Subject, SubjectKind, Verb,
+    identity::{Answer, Items, SubjectSpec},
+};
 use std::{collections::BTreeSet, sync::Arc};
 
 pub(crate) async fn list(caller: Caller) -> Json<Items<SubjectSpec>> {
-    let viewable = |(subject, _): &(&Subject, _)| {
-        caller.rights().allow(Verb::View, On::One(Resource::Users, &[subject.name.as_str()]))
+    let viewable = |spec: &&SubjectSpec| {
+        caller.rights().allow(Verb::View, On::One(Resource::Users, &[spec.name.as_str()]))
     };
-    let items = caller.snapshot().subjects().filter(viewable);
-    Json(Items { items: items.map(|(subject, members)| shown(subject, members)).collect() })
+    Json(Items { items: caller.snapshot().subjects().filter(viewable).cloned().collect() })
 }
 
-pub(crate) async fn show(caller: Caller, Who(subject): Who) -> Result<Json<SubjectSpec>, Problem> {
-    let members = find(&caller, Verb::View, &subject)?;
-    Ok(Json(shown(&subject, members)))
+pub(crate) async fn show(caller: Caller, Who(subject): Who) -> Result<Response, Problem> {
+    let spec = find(&caller, Verb::View, &subject)?;
+    Ok(versioned(&ETag::of(spec), Json(spec)))
 }
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    terms: Terms,
     Document(spec): Document<SubjectSpec>,
-) -> Result<(StatusCode, Json<SubjectSpec>), Problem> {
+) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     caller.must(Verb::Create, On::All(Resource::Users))?;
-    let (subject, members) = checked(spec, caller.snapshot())?;
-    if caller.snapshot().members(&subject).is_some() {
-        return Err(Problem::Conflict(format!("There is already a {} {}.", subject.kind, subject.name)));
+    let subject = Subject { kind: spec.kind, name: spec.name.clone() };
+    if !spec.members.is_empty() {
+        // Bindings may mention the group already.
+        caller.must_hold(caller.snapshot().granted_to(&subject))?;
+    }
+    terms.meet_nothing()?;
+    let spec = checked(spec, caller.snapshot())?;
+    if caller.snapshot().subject(&subject).is_some() {
+        return Err(Problem::Conflict(format!("There is already a {} {}.", spec.kind, spec.name)));
     }
     let now = change.now();
     change.insert_subject(&subject, now).await?;
-    if !members.is_empty() {
-        // Bindings may mention the group already.
-        caller.must_hold(caller.snapshot().granted_to(&subject))?;
-        change.set_members(&subject, &members).await?;
-    }
-    change.commit().await?;
-    Ok((StatusCode::CREATED, Json(shown(&subject, &members))))
+    change.set_labels(&subject, &spec.labels).await?;
+    change.set_members(&subject, &spec.members).await?;
+    terms.settle(change).await?;
+    let warnings = Vec::from_iter(reuse::warning(&caller, spec.kind.into(), spec.name.as_str()));
+    let version = ETag::of(&spec);
+    Ok(terms.stamp(versioned(&version, (StatusCode::CREATED, Json(Answer { content: spec, warnings })))))
 }
 
+/// What is so already is not written again.
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
     caller: Caller,
     Who(subject): Who,
+    terms: Terms,
     Document(spec): Document<SubjectSpec>,
-) -> Result<Json<SubjectSpec>, Problem> {
+) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
-    let old = find(&caller, Verb::Edit, &subject)?.to_vec();
-    let (named, members) = checked(spec, caller.snapshot())?;
-    if named != subject {
+    let old = find(&caller, Verb::Edit, &subject)?;
+    let spec = ordered(spec);
+    if old.members != spec.members {
+        caller.must_hold(caller.snapshot().granted_to(&subject))?;
+    }
+    terms.meet(&ETag::of(old))?;
+    let spec = checked(spec, caller.snapshot())?;
+    if (spec.kind, &spec.name) != (subject.kind, &subject.name) {
         return Err(Problem::Invalid("A kind or a name cannot be changed.".into()));
     }
-    if old != members {
-        caller.must_hold(caller.snapshot().granted_to(&subject))?;
-        change.set_members(&subject, &members).await?;
-        change.commit().await?;
+    if spec != *old {
+        change.set_labels(&subject, &spec.labels).await?;
+        change.set_members(&subject, &spec.members).await?;
+        terms.settle(change).await?;
     }
-    Ok(Json(shown(&subject, &members)))
+    Ok(terms.stamp(versioned(&ETag::of(&spec), Json(spec))))
 }
 
 /// Deletes a subject with its tokens. Bindings that mention it stay, and apply to a later one of that name.
@@ -68,22 +92,30 @@ pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
     Who(subject): Who,
-) -> Result<Json<SubjectSpec>, Problem> {
+    terms: Terms,
+) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
-    let members = find(&caller, Verb::Delete, &subject)?;
+    let spec = find(&caller, Verb::Delete, &subject)?;
     caller.must_hold(caller.snapshot().rights(&subject).iter())?;
+    terms.meet(&ETag::of(spec))?;
     change.delete_subject(&subject).await?;
-    change.commit().await?;
-    Ok(Json(shown(&subject, members)))
+    terms.settle(change).await?;
+    Ok(terms.stamp(Json(spec)))
 }
 
-fn find<'a>(caller: &'a Caller, verb: Verb, subject: &Subject) -> Result<&'a [Subject], Problem> {
-    let found = caller.snapshot().members(subject);
+fn find<'a>(caller: &'a Caller, verb: Verb, subject: &Subject) -> Result<&'a SubjectSpec, Problem> {
+    let found = caller.snapshot().subject(subject);
     caller.reach(verb, Resource::Users, subject.name.as_str(), found, "subject")
 }
 
-/// Takes a description apart. Members are put in order, each once; only groups have them, and no groups among them.
-fn checked(spec: SubjectSpec, snapshot: &Snapshot) -> Result<(Subject, Vec<Subject>), Problem> {
+/// Members are put in order, each once.
+fn ordered(spec: SubjectSpec) -> SubjectSpec {
+    let members: BTreeSet<Subject> = spec.members.into_iter().collect();
+    SubjectSpec { members: members.into_iter().collect(), ..spec }
+}
+
+/// Only groups have members, they exist, and no groups are among them.
+fn checked(spec: SubjectSpec, snapshot: &Snapshot) -> Result<SubjectSpec, Problem> {
     if spec.kind != SubjectKind::Group && !spec.members.is_empty() {
         return Err(Problem::Invalid("Only a Group has members.".into()));
     }
@@ -94,14 +126,9 @@ fn checked(spec: SubjectSpec, snapshot: &Snapshot) -> Result<(Subject, Vec<Subje
                 member.name
             )));
         }
-        if snapshot.members(member).is_none() {
+        if snapshot.subject(member).is_none() {
             return Err(Problem::Invalid(format!("There is no {} {}.", member.kind, member.name)));
         }
     }
-    let members: BTreeSet<Subject> = spec.members.into_iter().collect();
-    Ok((Subject { kind: spec.kind, name: spec.name }, members.into_iter().collect()))
-}
-
-fn shown(subject: &Subject, members: &[Subject]) -> SubjectSpec {
-    SubjectSpec { kind: subject.kind, name: subject.name.clone(), members: members.to_vec() }
+    Ok(ordered(spec))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     app::App, bearer::Bearer, body::Document, caller::Caller, policy::On, problem::Problem,
-    store::StoredToken,
+    store::StoredToken, terms::NoTerms,
 };
 use axum::{
     Json,
@@ -29,6 +29,7 @@ pub(crate) async fn show(caller: Caller, Path(id): Path<String>) -> Result<Json<
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    _: NoTerms,
     Document(wanted): Document<NewToken>,
 ) -> Result<(StatusCode, Json<TokenCreated>), Problem> {
     let (caller, mut change) = app.change(caller).await?;
@@ -40,7 +41,7 @@ pub(crate) async fn create(
         ));
     }
     caller.must_hold(caller.snapshot().rights(&subject).iter())?;
-    if caller.snapshot().members(&subject).is_none() {
+    if caller.snapshot().subject(&subject).is_none() {
         return Err(Problem::Invalid(format!("There is no {} {}.", subject.kind, subject.name)));
     }
     let now = change.now();
@@ -63,6 +64,7 @@ pub(crate) async fn create(
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
     caller: Caller,
+    _: NoTerms,
     Path(id): Path<String>,
 ) -> Result<Json<TokenInfo>, Problem> {
     let (caller, mut change) = app.change(caller).await?;

@@ -51,7 +51,7 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
     let documents = read_all(run, &args.file)?;
     let gateway = run.gateway()?;
     for document in &documents {
-        let name = format!("{}/{}", document.kind().to_lowercase(), document.name());
+        let name = format!("{}/{}", document.kind().word(), document.name());
         let (done, answer) = put(&gateway, document).map_err(Failure).with_context(|| name.clone())?;
         for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             run.warn(format_args!("{name}: {warning}"));
@@ -67,7 +67,7 @@ pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exi
         vec![(kind.to_lowercase(), name.clone())]
     } else {
         let documents = read_all(run, &args.file)?;
-        documents.iter().rev().map(|d| (d.kind().to_lowercase(), d.name().to_owned())).collect()
+        documents.iter().rev().map(|d| (d.kind().word().to_owned(), d.name().to_owned())).collect()
     };
     let paths = doomed.iter().map(|(kind, name)| path_of(kind, name)).collect::<anyhow::Result<Vec<_>>>()?;
     let gateway = run.gateway()?;

@@ -79,7 +79,15 @@ fn compiled(
     let owned = |subjects: &[&Subject]| subjects.iter().map(|subject| (*subject).clone()).collect::<Vec<_>>();
     let rbac = |(number, (subjects, grants)): (usize, &(&[&Subject], &[RoleBinding]))| {
         let name: SubjectName = format!("b{number}").parse().unwrap();
-        (name.clone(), Rbac { name, subjects: owned(subjects), role_bindings: grants.to_vec() })
+        (
+            name.clone(),
+            Rbac {
+                name,
+                labels: mcp_api::Labels::default(),
+                subjects: owned(subjects),
+                role_bindings: grants.to_vec(),
+            },
+        )
     };
     let members = groups.iter().map(|(group, members)| ((*group).clone(), owned(members)));
     compile(&bindings.iter().enumerate().map(rbac).collect(), &members.collect())

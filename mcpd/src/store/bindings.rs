@@ -7,12 +7,14 @@ use sqlx::AnyConnection;
 use std::collections::BTreeMap;
 
 pub(super) async fn load(connection: &mut AnyConnection) -> Result<BTreeMap<SubjectName, Rbac>, StoreError> {
-    let names: Vec<(String,)> =
-        sqlx::query_as("SELECT name FROM bindings").fetch_all(&mut *connection).await?;
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, labels FROM bindings").fetch_all(&mut *connection).await?;
     let mut bindings = BTreeMap::new();
-    for (name,) in names {
+    for (name, labels) in rows {
         let name: SubjectName = word(&name, "binding")?;
-        bindings.insert(name.clone(), Rbac { name, subjects: Vec::new(), role_bindings: Vec::new() });
+        let labels = word(&labels, "labels")?;
+        let rbac = Rbac { name: name.clone(), labels, subjects: Vec::new(), role_bindings: Vec::new() };
+        bindings.insert(name, rbac);
     }
     let rows: Vec<(String, String, String)> =
         sqlx::query_as("SELECT binding, kind, name FROM binding_subjects ORDER BY binding, position")
@@ -40,15 +42,20 @@ pub(super) async fn load(connection: &mut AnyConnection) -> Result<BTreeMap<Subj
 
 impl Change {
     pub(crate) async fn insert_binding(&mut self, rbac: &Rbac, now: Timestamp) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO bindings (name, created_at) VALUES ($1, $2)")
+        let query = sqlx::query("INSERT INTO bindings (name, created_at, labels) VALUES ($1, $2, $3)")
             .bind(rbac.name.as_str())
-            .bind(now.as_millisecond());
+            .bind(now.as_millisecond())
+            .bind(rbac.labels.to_string());
         self.execute_one(query, "a binding").await?;
         self.insert_parts(rbac).await
     }
 
-    /// Replaces the subjects and the grants of a binding.
+    /// Replaces the labels, the subjects and the grants of a binding.
     pub(crate) async fn update_binding(&mut self, rbac: &Rbac) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE bindings SET labels = $2 WHERE name = $1")
+            .bind(rbac.name.as_str())
+            .bind(rbac.labels.to_string());
+        self.execute_one(query, "a binding").await?;
         for delete in [
             "DELETE FROM binding_subjects WHERE binding = $1",
             "DELETE FROM binding_roles WHERE binding = $1",

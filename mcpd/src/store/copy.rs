@@ -41,9 +41,13 @@ const TABLES: &[Table] = &[
             ("context_length", Number),
             ("created_at", Number),
             ("updated_at", Number),
+            ("labels", Text),
         ],
     },
-    Table { name: "subjects", columns: &[("kind", Text), ("name", Text), ("created_at", Number)] },
+    Table {
+        name: "subjects",
+        columns: &[("kind", Text), ("name", Text), ("created_at", Number), ("labels", Text)],
+    },
     Table {
         name: "members",
         columns: &[("group_kind", Text), ("group_name", Text), ("member_kind", Text), ("member_name", Text)],
@@ -60,7 +64,7 @@ const TABLES: &[Table] = &[
             ("revoked_at", Number),
         ],
     },
-    Table { name: "bindings", columns: &[("name", Text), ("created_at", Number)] },
+    Table { name: "bindings", columns: &[("name", Text), ("created_at", Number), ("labels", Text)] },
     Table {
         name: "binding_subjects",
         columns: &[("binding", Text), ("position", Number), ("kind", Text), ("name", Text)],

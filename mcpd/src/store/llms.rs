@@ -26,6 +26,7 @@ impl StoredLlm {
         Llm {
             id: self.id.clone(),
             name: spec.name,
+            labels: spec.labels,
             display_name: spec.display_name,
             kind: spec.kind,
             url: spec.url,
@@ -55,6 +56,7 @@ struct Row {
     enabled: i64,
     failover: String,
     context_length: Option<i64>,
+    labels: String,
     created_at: i64,
     updated_at: i64,
 }
@@ -62,7 +64,7 @@ struct Row {
 pub(super) async fn load(connection: &mut AnyConnection) -> Result<Vec<StoredLlm>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, name, display_name, kind, url, model, key_env, key_file, enabled, failover, context_length, \
-         created_at, updated_at FROM llms",
+         labels, created_at, updated_at FROM llms",
     )
     .fetch_all(connection)
     .await?;
@@ -77,6 +79,7 @@ impl TryFrom<Row> for StoredLlm {
             id: word::<LlmId>(&row.id, "id")?,
             spec: LlmSpec {
                 name: word::<LlmName>(&row.name, "name")?,
+                labels: word(&row.labels, "labels")?,
                 display_name: row.display_name,
                 kind: row.kind,
                 url: row.url,
@@ -98,7 +101,8 @@ impl Change {
         let (key_env, key_file) = key_columns(&llm.spec);
         let query = sqlx::query(
             "INSERT INTO llms (id, name, display_name, kind, url, model, key_env, key_file, enabled, failover, \
-             context_length, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             context_length, created_at, updated_at, labels) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(llm.id.as_str())
         .bind(llm.spec.name.as_str())
@@ -112,7 +116,8 @@ impl Change {
         .bind(llm.spec.failover.to_string())
         .bind(llm.spec.context_length.map(i64::from))
         .bind(llm.created_at.as_millisecond())
-        .bind(llm.updated_at.as_millisecond());
+        .bind(llm.updated_at.as_millisecond())
+        .bind(llm.spec.labels.to_string());
         self.execute_one(query, "an LLM").await
     }
 
@@ -121,7 +126,7 @@ impl Change {
         let (key_env, key_file) = key_columns(&llm.spec);
         let query = sqlx::query(
             "UPDATE llms SET display_name = $2, kind = $3, url = $4, model = $5, key_env = $6, key_file = $7, \
-             enabled = $8, failover = $9, context_length = $10, updated_at = $11 WHERE id = $1",
+             enabled = $8, failover = $9, context_length = $10, updated_at = $11, labels = $12 WHERE id = $1",
         )
         .bind(llm.id.as_str())
         .bind(&llm.spec.display_name)
@@ -133,7 +138,8 @@ impl Change {
         .bind(i64::from(llm.spec.enabled))
         .bind(llm.spec.failover.to_string())
         .bind(llm.spec.context_length.map(i64::from))
-        .bind(llm.updated_at.as_millisecond());
+        .bind(llm.updated_at.as_millisecond())
+        .bind(llm.spec.labels.to_string());
         self.execute_one(query, "an LLM").await
     }
 

@@ -5,6 +5,7 @@ use crate::policy::{On, Rights, compile};
 use jiff::Timestamp;
 use mcp_api::{
     LlmId, LlmKey, LlmName, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName, Verb,
+    identity::SubjectSpec,
 };
 use sqlx::AnyConnection;
 use std::{
@@ -25,7 +26,7 @@ pub(crate) struct Snapshot {
     llms: BTreeMap<LlmName, Arc<StoredLlm>>,
     names: HashMap<LlmId, LlmName>,
     tokens: BTreeMap<String, StoredToken>,
-    members: BTreeMap<Subject, Vec<Subject>>,
+    subjects: BTreeMap<Subject, SubjectSpec>,
     bindings: BTreeMap<SubjectName, Rbac>,
     rights: HashMap<Subject, Rights>,
 }
@@ -44,7 +45,9 @@ impl Snapshot {
             .fetch_one(&mut *connection)
             .await?;
         let llms = llms::load(connection).await?;
-        let members = subjects::load(connection).await?;
+        let subjects = subjects::load(connection).await?;
+        let members =
+            subjects.iter().map(|(subject, spec)| (subject.clone(), spec.members.clone())).collect();
         let bindings = bindings::load(connection).await?;
         Ok(Self {
             epoch,
@@ -53,7 +56,7 @@ impl Snapshot {
             llms: llms.into_iter().map(|llm| (llm.spec.name.clone(), Arc::new(llm))).collect(),
             tokens: tokens::load(connection).await?,
             rights: compile(&bindings, &members),
-            members,
+            subjects,
             bindings,
         })
     }
@@ -89,20 +92,20 @@ impl Snapshot {
         self.tokens.values()
     }
 
-    /// Who belongs to a subject; none if there is no such subject. Only groups have members.
-    pub(crate) fn members(&self, subject: &Subject) -> Option<&[Subject]> {
-        self.members.get(subject).map(Vec::as_slice)
+    /// What is known of a subject. Only groups have members.
+    pub(crate) fn subject(&self, subject: &Subject) -> Option<&SubjectSpec> {
+        self.subjects.get(subject)
     }
 
-    /// All subjects with their members.
-    pub(crate) fn subjects(&self) -> impl Iterator<Item = (&Subject, &[Subject])> {
-        self.members.iter().map(|(subject, members)| (subject, members.as_slice()))
+    /// All subjects, in the order of their kinds and names.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &SubjectSpec> {
+        self.subjects.values()
     }
 
     /// The groups that a subject belongs to, in the order of their names.
     pub(crate) fn groups_of(&self, subject: &Subject) -> Vec<SubjectName> {
-        let groups = self.members.iter().filter(|(_, members)| members.contains(subject));
-        groups.map(|(group, _)| group.name.clone()).collect()
+        let groups = self.subjects.values().filter(|group| group.members.contains(subject));
+        groups.map(|group| group.name.clone()).collect()
     }
 
     pub(crate) fn binding(&self, name: &str) -> Option<&Rbac> {
@@ -126,7 +129,7 @@ impl Snapshot {
     }
 
     pub(crate) fn has_users(&self) -> bool {
-        self.members.keys().any(|subject| subject.kind == SubjectKind::User)
+        self.subjects.keys().any(|subject| subject.kind == SubjectKind::User)
     }
 
     /// Says whether anybody can still do everything, now and with a token.

@@ -2,28 +2,38 @@
 
 use super::{Change, StoreError, word};
 use jiff::Timestamp;
-use mcp_api::{Subject, SubjectKind};
+use mcp_api::{Labels, Subject, SubjectKind, identity::SubjectSpec};
 use sqlx::AnyConnection;
 use std::collections::BTreeMap;
 
 pub(super) async fn load(
     connection: &mut AnyConnection,
-) -> Result<BTreeMap<Subject, Vec<Subject>>, StoreError> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT kind, name FROM subjects").fetch_all(&mut *connection).await?;
+) -> Result<BTreeMap<Subject, SubjectSpec>, StoreError> {
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT kind, name, labels FROM subjects").fetch_all(&mut *connection).await?;
     let mut subjects = BTreeMap::new();
-    for (kind, name) in rows {
-        subjects.insert(subject(&kind, &name)?, Vec::new());
+    for (kind, name, labels) in rows {
+        let subject = subject(&kind, &name)?;
+        let spec = SubjectSpec {
+            kind: subject.kind,
+            name: subject.name.clone(),
+            members: Vec::new(),
+            labels: word(&labels, "labels")?,
+        };
+        subjects.insert(subject, spec);
     }
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT group_kind, group_name, member_kind, member_name FROM members ORDER BY member_kind, member_name",
-    )
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<(String, String, String, String)> =
+        sqlx::query_as("SELECT group_kind, group_name, member_kind, member_name FROM members")
+            .fetch_all(connection)
+            .await?;
     for (group_kind, group_name, kind, name) in rows {
         let group = subject(&group_kind, &group_name)?;
-        let members = subjects.get_mut(&group).ok_or(StoreError::Diverged("a group"))?;
-        members.push(subject(&kind, &name)?);
+        let spec = subjects.get_mut(&group).ok_or(StoreError::Diverged("a group"))?;
+        spec.members.push(subject(&kind, &name)?);
+    }
+    // Not by the database: each has an order of its own for text.
+    for spec in subjects.values_mut() {
+        spec.members.sort();
     }
     Ok(subjects)
 }
@@ -43,6 +53,15 @@ impl Change {
             .bind(subject.kind.as_str())
             .bind(subject.name.as_str())
             .bind(now.as_millisecond());
+        self.execute_one(query, "a subject").await
+    }
+
+    /// Replaces the labels of a subject.
+    pub(crate) async fn set_labels(&mut self, subject: &Subject, labels: &Labels) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE subjects SET labels = $3 WHERE kind = $1 AND name = $2")
+            .bind(subject.kind.as_str())
+            .bind(subject.name.as_str())
+            .bind(labels.to_string());
         self.execute_one(query, "a subject").await
     }
 

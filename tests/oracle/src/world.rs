@@ -1,7 +1,7 @@
 //! One random case: groups, bindings, a question, and a gift that the asker would like to hand on.
 
 use crate::random::Random;
-use mcp_api::{Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName, Verb};
+use mcp_api::{Labels, Rbac, Resource, Role, RoleBinding, Subject, SubjectKind, SubjectName, Verb};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// Names that several kinds of subjects share: a user is not the group of the same name.
@@ -158,7 +158,7 @@ impl fmt::Display for Case {
 }
 
 fn rbac(number: usize, subjects: Vec<Subject>, role_bindings: Vec<RoleBinding>) -> Rbac {
-    Rbac { name: text(&format!("b{number}")), subjects, role_bindings }
+    Rbac { name: text(&format!("b{number}")), labels: Labels::default(), subjects, role_bindings }
 }
 
 fn any_subject(random: &mut Random) -> Subject {

@@ -3,8 +3,8 @@
 use super::Mcpd;
 use crate::Response;
 use mcp_api::{
-    FailoverPolicy, Llm, LlmKey, LlmPatch, LlmSpec, NewToken, Rbac, RoleBinding, Subject, SubjectKind,
-    SubjectName, TokenCreated, identity::SubjectSpec, paths,
+    FailoverPolicy, Labels, Llm, LlmKey, LlmPatch, LlmSpec, NewToken, Rbac, RoleBinding, Subject,
+    SubjectKind, SubjectName, TokenCreated, identity::SubjectSpec, paths,
 };
 use serde::Serialize;
 use std::str::FromStr;
@@ -60,7 +60,11 @@ impl Mcpd {
     /// Makes a user, a service account, or a group of users.
     pub fn create_subject(&self, kind: SubjectKind, name: &str, members: &[&str]) {
         let members = members.iter().map(|member| user(member)).collect();
-        let _created = self.admin("POST", paths::SUBJECTS, &SubjectSpec { kind, name: parse(name), members });
+        let _created = self.admin(
+            "POST",
+            paths::SUBJECTS,
+            &SubjectSpec { kind, name: parse(name), members, labels: Labels::default() },
+        );
     }
 
     /// Removes a user with its tokens.
@@ -80,8 +84,12 @@ impl Mcpd {
             resource: parse(resource),
             name: name.map(parse),
         });
-        let rbac =
-            Rbac { name: parse(binding), subjects: vec![subject], role_bindings: role_bindings.collect() };
+        let rbac = Rbac {
+            name: parse(binding),
+            labels: Labels::default(),
+            subjects: vec![subject],
+            role_bindings: role_bindings.collect(),
+        };
         let _created = self.admin("POST", paths::RBACS, &rbac);
     }
 
@@ -120,6 +128,7 @@ impl Mcpd {
 fn llm_spec(name: &str, upstream_url: &str) -> LlmSpec {
     LlmSpec {
         name: parse(name),
+        labels: Labels::default(),
         display_name: None,
         kind: "openai".to_owned(),
         url: upstream_url.to_owned(),
