@@ -37,9 +37,14 @@ async fn ask(
     llm: &Authorised,
     request: Request,
 ) -> Result<Response, Problem> {
+    // From here on: a prompt may take its time to arrive.
+    let mut vigil = Vigil::new(Arc::clone(&app), caller, llm.id.clone());
     let accept = request.headers().get(header::ACCEPT).cloned();
-    let bytes = read_json(request, app.settings.max_body).await?;
+    let bytes = tokio::select! {
+        biased;
+        breach = vigil.breach() => return Err(breach.problem()),
+        bytes = read_json(request, app.settings.max_body) => bytes?,
+    };
     let prompt = proxy::prompt(&bytes, &llm.spec)?;
-    let vigil = Vigil::new(Arc::clone(&app), caller, llm.id.clone());
     app.upstream.complete(&llm.spec, prompt, accept, vigil, caller.record()).await
 }

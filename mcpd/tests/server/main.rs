@@ -14,3 +14,4 @@ mod proxy;
 mod routes;
 mod secrets;
 mod streams;
+mod vigil;
