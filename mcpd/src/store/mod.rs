@@ -101,8 +101,8 @@ pub(crate) struct Store {
     authority: Authority,
     /// One change at a time; see [`change::Turn`].
     writer: Arc<Mutex<Option<AnyConnection>>>,
-    /// Answers readiness checks. With a file it also keeps the last connection from closing with a change that is not
-    /// made, which would write the journal back each time.
+    /// Of a file: answers readiness checks, and keeps the last connection from closing with a change that is not made,
+    /// which would write the journal back each time.
     spare: Mutex<Option<AnyConnection>>,
 }
 
@@ -119,10 +119,14 @@ impl Store {
         let mut connection = door.open().await?;
         schema::prepare(&door, &mut connection).await?;
         let memory = Arc::new(ArcSwap::from_pointee(Snapshot::load(&mut connection).await?));
+        let (spare, left) = match *door {
+            Door::File(_) => (Some(connection), None),
+            Door::Server(_) => (None, Some(connection)),
+        };
         Ok(Self {
             authority: Authority::new(&door, &memory),
-            writer: Arc::default(),
-            spare: Mutex::new(Some(connection)),
+            writer: Arc::new(Mutex::new(left)),
+            spare: Mutex::new(spare),
             memory,
             door,
         })
@@ -142,6 +146,13 @@ impl Store {
 
     /// Asks the database something small.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        match *self.door {
+            Door::File(_) => self.ask_file().await,
+            Door::Server(_) => self.moment().await.map(drop),
+        }
+    }
+
+    async fn ask_file(&self) -> Result<(), StoreError> {
         let mut spare = timeout(PATIENCE, self.spare.lock()).await.map_err(|_| StoreError::Silent)?;
         // Taken out, so that a connection in the middle of something is never used again.
         let old = spare.take();

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// As long may a stream go on without being confirmed.
-const PERIOD: Duration = Duration::from_secs(2);
+const PERIOD: Duration = Duration::from_secs(4);
 
 fn streaming(mcpd: &Mcpd) -> Exchange {
     let body = endless().to_string();
