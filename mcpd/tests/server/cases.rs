@@ -78,9 +78,9 @@ pub(crate) fn sql(mcpd: &Mcpd, statement: &'static str) {
 /// Does `meanwhile` after a statement, on a connection that stays open until then.
 pub(crate) fn with_database(mcpd: &Mcpd, statement: &'static str, meanwhile: impl FnOnce()) {
     use sqlx::Connection;
-    let url = format!("sqlite://{}", mcpd.data_dir().join("mcpd.db").display());
+    sqlx::any::install_default_drivers();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let mut connection = sqlx::AnyConnection::connect(&mcpd.database_url()).await.unwrap();
         sqlx::query(statement).execute(&mut connection).await.unwrap();
         meanwhile();
         connection.close().await.unwrap();

@@ -22,7 +22,7 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn a_second_process_is_told_who_has_the_database() {
-    let mcpd = Mcpd::start();
+    let mcpd = Mcpd::builder().sqlite().start();
     for args in [&["bootstrap", "--admin", "eve"][..], &["migrate"], &["serve", "--listen", "127.0.0.1:0"]] {
         let refused = run(&mcpd.data_dir(), args);
         assert!(!refused.status.success() && refused.stdout.is_empty(), "{args:?}");
@@ -64,19 +64,19 @@ fn d06_a_database_of_a_newer_mcpd_is_left_alone() {
     sql(
         &mcpd,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (9999, 'later', 1, x'00', 0)",
+         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     );
-    let refused = run(&mcpd.data_dir(), &["serve", "--listen", "127.0.0.1:0"]);
+    let refused = mcpd.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert!(!refused.status.success() && refused.stdout.is_empty());
     assert!(stderr(&refused).contains("newer mcpd"), "{}", stderr(&refused));
-    let check = run(&mcpd.data_dir(), &["check"]);
+    let check = mcpd.run(&["check"]);
     assert_eq!(check.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&check.stdout).contains("BAD the database was written by a newer mcpd"));
 }
 
 #[test]
 fn d02_a_damaged_database_is_not_served() {
-    let mut mcpd = Mcpd::start();
+    let mut mcpd = Mcpd::builder().sqlite().start();
     mcpd.stop();
     let file = mcpd.data_dir().join("mcpd.db");
     let mut bytes = fs::read(&file).unwrap();
@@ -88,7 +88,7 @@ fn d02_a_damaged_database_is_not_served() {
 
 #[test]
 fn d05_check_names_the_linked_sqlite() {
-    let mcpd = Mcpd::start();
+    let mcpd = Mcpd::builder().sqlite().start();
     let check = run(&mcpd.data_dir(), &["check"]);
     let found = String::from_utf8(check.stdout).unwrap();
     assert!(found.starts_with("ok  SQLite 3."), "{found}");
@@ -106,7 +106,7 @@ fn k01_a_password_of_the_database_is_no_argument() {
 
 #[test]
 fn d01_a_database_that_somebody_else_has_locked_stops_writes_and_nothing_else() {
-    let mcpd = Mcpd::start();
+    let mcpd = Mcpd::builder().sqlite().start();
     mcpd.create_llm("chat", "http://127.0.0.1:9/v1");
     let user = serde_json::json!({"kind": "User", "name": "dana"});
     with_database(&mcpd, "BEGIN EXCLUSIVE", || {

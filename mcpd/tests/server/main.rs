@@ -6,6 +6,7 @@ mod cases;
 mod command_line;
 mod contract;
 mod copy;
+mod cost;
 mod escalation;
 mod identity;
 mod names;

@@ -24,7 +24,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
@@ -240,6 +240,12 @@ impl Mcpd {
         let mut answer = Vec::new();
         let _reset_after_answer = stream.read_to_end(&mut answer);
         answer
+    }
+
+    /// Runs another `mcpd` on the same database to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let (subcommand, rest) = args.split_first().expect("a subcommand");
+        self.settings.command(subcommand, self.dir.path()).args(rest).output().expect("mcpd can be run")
     }
 
     /// Asks it to end with SIGTERM, so that it drains, and waits until it is gone. Its port refuses from then on.
