@@ -10,7 +10,6 @@ mod words;
 pub use chain::{Chain, Flaw};
 pub use words::{AuditEvent, AuditVerdict};
 
-use crate::{Subject, Verb};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -23,7 +22,8 @@ pub const PAGE_MAX: u32 = 1000;
 /// Stands before what is hashed: another encoding would have another word.
 const ENCODING: &str = "mcpd-audit-1\n";
 
-/// One entry.
+/// One entry, as it stands in the trail: words are texts here, so that one that somebody has put a nonsense into can be
+/// shown, and found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
@@ -31,17 +31,17 @@ pub struct AuditEntry {
     pub seq: u64,
     /// When it happened, by the server's clock: RFC 3339, UTC, always with milliseconds.
     pub at: String,
-    /// What kind of thing happened.
-    pub event: AuditEvent,
+    /// What kind of thing happened: an [`AuditEvent`].
+    pub event: String,
     /// Who did it. Nobody who logged in, if absent: `mcpd bootstrap` on the server's own machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<Subject>,
+    pub subject: Option<AuditSubject>,
     /// The public part of the token that was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// What was to be done.
+    /// What was to be done: a [`crate::Verb`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verb: Option<Verb>,
+    pub verb: Option<String>,
     /// What was changed, as kind and name: `Rbac/data-team`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -51,9 +51,9 @@ pub struct AuditEntry {
     /// The id of the LLM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm_id: Option<String>,
-    /// What was decided.
+    /// What was decided: an [`AuditVerdict`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<AuditVerdict>,
+    pub verdict: Option<String>,
     /// The role binding that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<String>,
@@ -67,6 +67,15 @@ pub struct AuditEntry {
     pub prev: String,
     /// See [`AuditEntry::computed`].
     pub hash: String,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditSubject {
+    /// A [`crate::SubjectKind`].
+    pub kind: String,
+    /// The name.
+    pub name: String,
 }
 
 impl AuditEntry {
@@ -83,15 +92,15 @@ impl AuditEntry {
         line("prev", Some(&self.prev));
         line("seq", Some(&self.seq.to_string()));
         line("at", Some(&self.at));
-        line("event", Some(self.event.as_str()));
-        line("subject.kind", self.subject.as_ref().map(|subject| subject.kind.as_str()));
-        line("subject.name", self.subject.as_ref().map(|subject| subject.name.as_str()));
+        line("event", Some(&self.event));
+        line("subject.kind", self.subject.as_ref().map(|subject| &*subject.kind));
+        line("subject.name", self.subject.as_ref().map(|subject| &*subject.name));
         line("tokenId", self.token_id.as_deref());
-        line("verb", self.verb.map(Verb::as_str));
+        line("verb", self.verb.as_deref());
         line("object", self.object.as_deref());
         line("llm", self.llm.as_deref());
         line("llmId", self.llm_id.as_deref());
-        line("verdict", self.verdict.map(AuditVerdict::as_str));
+        line("verdict", self.verdict.as_deref());
         line("binding", self.binding.as_deref());
         line("requestId", self.request_id.as_deref());
         line("detail", self.detail.as_ref().map(|detail| detail.get()));

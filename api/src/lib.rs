@@ -17,7 +17,7 @@ pub mod problem;
 pub mod rbac;
 pub mod secret;
 
-pub use audit::{AuditEntry, AuditEvent, AuditHead, AuditPage, AuditVerdict};
+pub use audit::{AuditEntry, AuditEvent, AuditHead, AuditPage, AuditSubject, AuditVerdict};
 pub use decision::{Decision, FailoverPolicy, Nonce, ProbeRequest};
 pub use document::{Document, Kind};
 pub use failover_report::{FailoverReceipt, FailoverReport, FailoverReports};

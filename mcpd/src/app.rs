@@ -1,6 +1,7 @@
 //! What every handler can reach, and how a change begins.
 
 use crate::{
+    audit::Audit,
     caller::Caller,
     config::Settings,
     log::chain,
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) upstream: Upstream,
     pub(crate) stop: Stop,
+    pub(crate) audit: Audit,
 }
 
 impl App {
@@ -27,8 +29,9 @@ impl App {
     /// Who called and what they may do is read again under the writer lock: decide with the [`Caller`] that comes
     /// back, never with the one from before the wait.
     pub(crate) async fn change(&self, caller: Caller) -> Result<(Caller, Change), Problem> {
-        let change = self.store.change().await?;
+        let mut change = self.store.change().await?;
         let caller = caller.renewed(Moment { snapshot: Arc::clone(change.snapshot()), now: change.now() })?;
+        change.made_by(caller.who(), Arc::clone(caller.record()));
         Ok((caller, change))
     }
 }

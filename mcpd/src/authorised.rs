@@ -23,9 +23,19 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Says whether it asks for permission to run the LLM, and not for the LLM.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// What is needed to see the LLM, or to be told by a probe that one may run it.
     pub(crate) fn to_see(&self) -> &'static [Verb] {
         if self.probe.is_some() { &[Verb::View, Verb::Run] } else { &[Verb::View] }
+    }
+
+    /// Which one.
+    pub(crate) fn key(&self) -> &LlmKey {
+        &self.key
     }
 
     fn nonce(&self) -> Option<Nonce> {

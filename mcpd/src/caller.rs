@@ -3,13 +3,14 @@
 use crate::{
     app::App,
     bearer::{self, Bearer},
-    policy::{On, Rights, missing_rights},
+    policy::{On, Rights, Verdict, decide, missing_rights},
     problem::Problem,
     record::Record,
-    store::{Moment, Snapshot, StoredToken},
+    store::{Moment, Snapshot, StoredToken, Who},
 };
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, Uri, header, request::Parts};
+use jiff::Timestamp;
 use mcp_api::{Resource, RoleBinding, Subject, Verb};
 use std::sync::Arc;
 
@@ -30,6 +31,16 @@ impl Caller {
         &self.token
     }
 
+    /// Who this is, for the audit trail.
+    pub(crate) fn who(&self) -> Who {
+        Who { subject: self.token.subject.clone(), token_id: self.token.id.clone() }
+    }
+
+    /// The time at which the request is decided.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.moment.now
+    }
+
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
         &self.moment.snapshot
     }
@@ -45,7 +56,13 @@ impl Caller {
 
     /// Lets the caller pass, or says "forbidden" in the same way whatever exists.
     pub(crate) fn must(&self, verb: Verb, on: On<'_>) -> Result<(), Problem> {
-        if self.rights().allow(verb, on) { Ok(()) } else { Err(Problem::Forbidden) }
+        match decide(self.rights(), verb, on) {
+            Verdict::Allowed { binding } => {
+                self.record.granted(binding);
+                Ok(())
+            }
+            Verdict::Denied => Err(Problem::Forbidden),
+        }
     }
 
     /// Hands out what was found under `name` to a caller that may do `verb` with it.

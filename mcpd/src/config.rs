@@ -1,5 +1,6 @@
 //! The settings of a serving process, as they are written on the command line or in `MCPD_*`.
 
+use crate::audit::Policy;
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,6 +22,10 @@ pub(crate) struct Settings {
     /// How long a running stream may go on without its right to run being confirmed; it is asked for twice as often
     #[arg(long, env = "MCPD_STREAM_RECHECK", default_value = "30s", value_parser = interval, value_name = "TIME")]
     pub(crate) stream_recheck: Duration,
+
+    /// What becomes of probes and inferences that cannot be written to the audit trail
+    #[arg(long, env = "MCPD_AUDIT", value_enum, default_value = "best-effort", value_name = "POLICY")]
+    pub(crate) audit: Policy,
 
     /// How long a connection to an upstream may take, with TLS
     #[arg(long, env = "MCPD_UPSTREAM_CONNECT_TIMEOUT", default_value = "5s", value_parser = interval, value_name = "TIME")]

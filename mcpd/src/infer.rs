@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use http::header;
-use mcp_api::Verb;
+use mcp_api::{AuditEvent, Verb};
 use std::sync::Arc;
 
 /// Authorises before the first byte of the prompt is read. Errors after that say which LLM they are about.
@@ -23,7 +23,8 @@ pub(crate) async fn infer(
     asked: Asked,
     request: Request,
 ) -> Result<Response, Problem> {
-    let llm = caller.llm(&[Verb::Run], &asked)?;
+    let decided = caller.llm(&[Verb::Run], &asked);
+    let llm = app.witnessed(AuditEvent::Inference, &caller, &asked, decided).await?;
     match ask(app, &caller, &llm, request).await {
         // What was decided at first no longer holds.
         Err(Problem::Revoked) => Err(Problem::Revoked),
@@ -38,7 +39,7 @@ async fn ask(
     request: Request,
 ) -> Result<Response, Problem> {
     // From here on: a prompt may take its time to arrive.
-    let mut vigil = Vigil::new(Arc::clone(&app), caller, llm.id.clone());
+    let mut vigil = Vigil::new(Arc::clone(&app), caller, llm);
     let accept = request.headers().get(header::ACCEPT).cloned();
     let bytes = tokio::select! {
         biased;

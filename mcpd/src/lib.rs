@@ -6,6 +6,7 @@
 //! decision waits for SQL; `proxy` sends a chat completion on and streams the answer back untouched.
 
 mod app;
+mod audit;
 mod authorised;
 mod bearer;
 mod body;
@@ -15,6 +16,7 @@ pub mod cli;
 mod config;
 mod database;
 mod etag;
+mod failover_reports;
 mod frame;
 mod framing;
 pub mod hardening;

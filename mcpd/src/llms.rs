@@ -15,7 +15,7 @@ use crate::{
 };
 use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
-use mcp_api::{Kind, Llm, LlmKey, LlmList, LlmPatch, LlmSpec, Resource, Verb};
+use mcp_api::{AuditEvent, Kind, Llm, LlmKey, LlmList, LlmPatch, LlmSpec, Resource, Verb};
 use std::sync::Arc;
 
 pub(crate) async fn list(caller: Caller) -> Json<LlmList> {
@@ -23,8 +23,16 @@ pub(crate) async fn list(caller: Caller) -> Json<LlmList> {
 }
 
 /// `GET` and `HEAD`. With `Mcpd-Probe` it answers whether the caller may run the LLM now.
-pub(crate) async fn show(caller: Caller, asked: Asked) -> Result<Response, Problem> {
-    let llm = caller.llm(asked.to_see(), &asked)?;
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let mut decided = caller.llm(asked.to_see(), &asked);
+    if asked.is_probe() {
+        decided = app.witnessed(AuditEvent::Probe, &caller, &asked, decided).await;
+    }
+    let llm = decided?;
     Ok(versioned(&ETag::of(&llm.spec), llm.stamp(Json(llm.shown()))))
 }
 

@@ -62,6 +62,16 @@ impl Record {
         self.learned().binding = binding.cloned();
     }
 
+    /// Names the binding that allows a change; the first one that does is the one that counts.
+    pub(crate) fn granted(&self, binding: &SubjectName) {
+        self.learned().binding.get_or_insert_with(|| binding.clone());
+    }
+
+    /// The binding that allowed it, if one did.
+    pub(crate) fn binding(&self) -> Option<SubjectName> {
+        self.learned().binding.clone()
+    }
+
     pub(crate) fn fails_with(&self, code: ErrorCode) {
         self.learned().code = Some(code);
     }

@@ -1,7 +1,8 @@
 //! Every route, on one screen. Everything else is a 404 that says so.
 
 use crate::{
-    app::App, frame::frame, health, identity, infer, llms, problem::Problem, rbac, subjects, tokens,
+    app::App, audit::trail, failover_reports, frame::frame, health, identity, infer, llms, problem::Problem,
+    rbac, subjects, tokens,
 };
 use axum::{
     Router,
@@ -35,6 +36,9 @@ routes! {
     paths::TOKEN    => GET tokens::show, DELETE tokens::revoke;
     paths::WHOAMI   => GET identity::whoami;
     paths::CAN_I    => POST identity::can_i;
+    paths::AUDIT    => GET trail::list;
+    paths::AUDIT_HEAD => GET trail::head;
+    paths::FAILOVER_REPORTS => POST failover_reports::take;
     paths::HEALTHZ  => GET health::healthz;
     paths::READYZ   => GET health::readyz;
     paths::VERSION  => GET health::version;

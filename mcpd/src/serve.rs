@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    audit::Audit,
     config::Settings,
     database::Database,
     framing::{Ambiguous, Framing},
@@ -49,7 +50,8 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
     let upstream = Upstream::new(&settings)?;
-    let app = Arc::new(App { store, settings, upstream, stop: Stop::default() });
+    let audit = Audit::begin(settings.audit, store.ledger());
+    let app = Arc::new(App { store, settings, upstream, stop: Stop::default(), audit });
     announce(listener.local_addr()?);
 
     let server = Server::new(Arc::clone(&app));
@@ -67,6 +69,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
         () = signals.next() => false,
     };
     if clean {
+        app.audit.close(LAST_BYTES).await;
         // At most a change that has begun is still to be waited for.
         let _ = tokio::time::timeout(LAST_BYTES, app.store.close()).await;
     }

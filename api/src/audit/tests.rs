@@ -4,18 +4,17 @@ use super::*;
 use proptest::prelude::*;
 
 fn entry(seq: u64, prev: &str, llm: &str) -> AuditEntry {
-    let subject = r#"{"kind":"User","name":"dana@example.com"}"#;
     let mut entry = AuditEntry {
         seq,
         at: "2026-01-02T03:04:05.678Z".into(),
-        event: AuditEvent::Inference,
-        subject: Some(serde_json::from_str(subject).unwrap()),
+        event: "inference".into(),
+        subject: Some(AuditSubject { kind: "User".into(), name: "dana@example.com".into() }),
         token_id: Some("0123456789abcdef".into()),
-        verb: Some(Verb::Run),
+        verb: Some("run".into()),
         object: None,
         llm: Some(llm.into()),
         llm_id: None,
-        verdict: Some(AuditVerdict::Allowed),
+        verdict: Some("allowed".into()),
         binding: Some("data-team".into()),
         request_id: Some("r-1".into()),
         detail: None,

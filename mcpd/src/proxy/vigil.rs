@@ -2,9 +2,10 @@
 
 use crate::{
     app::App,
+    audit,
     caller::Caller,
     problem::Problem,
-    store::{Moment, StoreError},
+    store::{Fact, Moment, StoreError, StoredLlm},
 };
 use mcp_api::LlmId;
 use std::{
@@ -44,13 +45,14 @@ pub(crate) struct Vigil(Pin<Box<dyn Future<Output = Breach> + Send>>);
 
 impl Vigil {
     /// Begins now: the caller has just been authorised.
-    pub(crate) fn new(app: Arc<App>, caller: &Caller, llm: LlmId) -> Self {
-        let token = caller.token().id.clone();
+    pub(crate) fn new(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
+        let (token, id) = (caller.token().id.clone(), llm.id.clone());
+        let cut = audit::cut(caller, &llm.spec.name, &id);
         let ending = app.stop.ending.clone();
         Self(Box::pin(async move {
             tokio::select! {
                 () = ending.cancelled() => Breach::ShuttingDown,
-                breach = watch(&app, &token, &llm) => breach,
+                breach = watch(&app, &token, &id, cut) => breach,
             }
         }))
     }
@@ -68,7 +70,9 @@ impl Vigil {
 
 /// Looks twice in each period, so that the right was always confirmed within the last one: also where the database
 /// cannot be asked for a while, and somebody else may have taken the right away on another server.
-async fn watch(app: &App, token: &str, llm: &LlmId) -> Breach {
+///
+/// Writes down what it cuts because the right is gone: `cut`.
+async fn watch(app: &App, token: &str, llm: &LlmId, cut: Fact) -> Breach {
     let period = app.settings.stream_recheck;
     let mut confirmed = Instant::now();
     let mut next = confirmed + period / 2;
@@ -80,7 +84,10 @@ async fn watch(app: &App, token: &str, llm: &LlmId) -> Breach {
                 confirmed = asked;
                 next = asked + period / 2;
             }
-            Ok(Ok(_)) => return Breach::Revoked,
+            Ok(Ok(moment)) => {
+                app.audit.mention(Fact { at: moment.now, ..cut });
+                return Breach::Revoked;
+            }
             Ok(Err(StoreError::Silent | StoreError::Unavailable(_))) if asked < confirmed + period => {
                 next = asked + BREATH.min(period / 10);
             }

@@ -1,10 +1,11 @@
 //! One change of what the server knows: a turn at the writer lock, a transaction and a new snapshot.
 
 use super::{
-    Snapshot, StoreError,
+    Snapshot, StoreError, Who, audit,
     door::{Door, within},
     touched,
 };
+use crate::record::Record;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sqlx::{Any, AnyConnection, any::AnyArguments, query::Query};
@@ -21,6 +22,9 @@ pub(crate) struct Change {
     connection: AnyConnection,
     before: Arc<Snapshot>,
     now: Timestamp,
+    by: Option<(Who, Arc<Record>)>,
+    /// What is written is somebody else's, with an audit trail of its own.
+    is_copy: bool,
     memory: Arc<ArcSwap<Snapshot>>,
     can_be_uncertain: bool,
     /// Given back last, after the snapshot is in place.
@@ -49,7 +53,7 @@ impl Change {
         };
         let now = door.now(&mut connection).await?;
         let can_be_uncertain = matches!(door, Door::Server(_));
-        Ok(Self { connection, before, now, memory, can_be_uncertain, turn })
+        Ok(Self { connection, before, now, by: None, is_copy: false, memory, can_be_uncertain, turn })
     }
 
     /// The state that this change starts from. Nobody can change it meanwhile: decide on this one.
@@ -60,6 +64,16 @@ impl Change {
     /// The time at which it happens.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Says who makes it, for the audit trail; without that it is made on the server's own machine.
+    pub(crate) fn made_by(&mut self, who: Who, record: Arc<Record>) {
+        self.by = Some((who, record));
+    }
+
+    /// Says that everything is copied, the audit trail too: it goes on where the original ends.
+    pub(super) fn is_copy(&mut self) {
+        self.is_copy = true;
     }
 
     /// Runs one statement and gives the number of rows that it met.
@@ -111,7 +125,22 @@ impl Change {
         if self.before.somebody_administers(self.now) && !after.somebody_administers(self.now) {
             return Err(StoreError::LastAdmin);
         }
+        self.write_down(&after).await?;
         Ok(Arc::new(after))
+    }
+
+    /// Appends what has changed to the audit trail, in the same transaction: without its entries no change is made.
+    async fn write_down(&mut self, after: &Snapshot) -> Result<(), StoreError> {
+        if self.is_copy {
+            return Ok(());
+        }
+        let mut facts = audit::changes(&self.before, after, self.now);
+        for fact in &mut facts {
+            fact.who = self.by.as_ref().map(|(who, _)| who.clone());
+            fact.request_id = self.by.as_ref().map(|(_, record)| record.request_id().to_owned());
+            fact.binding = self.by.as_ref().and_then(|(_, record)| record.binding()).map(String::from);
+        }
+        audit::append(&mut self.connection, &facts).await.map(drop)
     }
 }
 

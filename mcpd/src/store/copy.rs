@@ -79,6 +79,32 @@ const TABLES: &[Table] = &[
             ("resource_name", Text),
         ],
     },
+    Table {
+        name: "audit",
+        columns: &[
+            ("seq", Number),
+            ("at", Number),
+            ("event", Text),
+            ("subject_kind", Text),
+            ("subject_name", Text),
+            ("token_id", Text),
+            ("verb", Text),
+            ("object", Text),
+            ("llm", Text),
+            ("llm_id", Text),
+            ("verdict", Text),
+            ("binding", Text),
+            ("request_id", Text),
+            ("detail", Text),
+            ("prev", Text),
+            ("hash", Text),
+        ],
+    },
+    Table { name: "audit_head", columns: &[("one", Number), ("seq", Number), ("hash", Text)] },
+    Table {
+        name: "failover_reports",
+        columns: &[("subject_kind", Text), ("subject_name", Text), ("id", Text), ("seq", Number)],
+    },
 ];
 
 /// How much of one table was copied.
@@ -94,6 +120,7 @@ impl Change {
         if !self.snapshot().is_blank() {
             anyhow::bail!("there is something in this database already; a copy needs an empty one");
         }
+        self.is_copy();
         let mut source = door::freeze(source).await?;
         schema::must_be_current(&mut source).await?;
         for table in TABLES.iter().rev() {

@@ -4,6 +4,7 @@
 //! which snapshot is the true one. Every write is a [`Change`]: one transaction under the writer lock that ends by
 //! swapping the snapshot, after the commit and before anybody hears of it.
 
+mod audit;
 mod authority;
 mod bindings;
 mod change;
@@ -15,6 +16,7 @@ mod snapshot;
 mod subjects;
 mod tokens;
 
+pub(crate) use audit::{Fact, Ledger, NotWritten, Search, Who};
 pub(crate) use change::Change;
 pub(crate) use copy::Copied;
 pub(crate) use llms::StoredLlm;
@@ -104,6 +106,7 @@ pub(crate) struct Store {
     /// Of a file: answers readiness checks, and keeps the last connection from closing with a change that is not made,
     /// which would write the journal back each time.
     spare: Mutex<Option<AnyConnection>>,
+    ledger: Arc<Ledger>,
 }
 
 /// Opens a database, for this process alone if it is a file, and brings its schema up to date.
@@ -123,9 +126,11 @@ impl Store {
             Door::File(_) => (Some(connection), None),
             Door::Server(_) => (None, Some(connection)),
         };
+        let writer = Arc::new(Mutex::new(left));
         Ok(Self {
             authority: Authority::new(&door, &memory),
-            writer: Arc::new(Mutex::new(left)),
+            ledger: Arc::new(Ledger::new(&door, &writer)),
+            writer,
             spare: Mutex::new(spare),
             memory,
             door,
@@ -142,6 +147,11 @@ impl Store {
         let turn = timeout(PATIENCE, Arc::clone(&self.writer).lock_owned());
         let turn = turn.await.map_err(|_| StoreError::Silent)?;
         Change::begin(turn, &self.door, Arc::clone(&self.memory)).await
+    }
+
+    /// The audit trail.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// Asks the database something small.
@@ -168,6 +178,7 @@ impl Store {
     /// Closes the database, after the change that is being made. With a file, what is left in the journal is written
     /// back.
     pub(crate) async fn close(&self) {
+        self.ledger.close().await;
         let left = self.writer.lock().await.take();
         let spare = self.spare.lock().await.take();
         for connection in [left, spare].into_iter().flatten() {

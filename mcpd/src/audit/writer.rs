@@ -1,0 +1,142 @@
+//! Writes facts in the order in which they were told, many at once, and tries again while the database is away.
+
+use crate::{
+    log::chain,
+    store::{Fact, Ledger, NotWritten},
+};
+use mcp_api::AuditHead;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How many entries are written in one transaction.
+const BATCH_MAX: usize = 256;
+/// How long to wait before the next try.
+const BREATH: Duration = Duration::from_millis(500);
+/// How often the log is told that it does not work.
+const COMPLAINTS: Duration = Duration::from_secs(10);
+
+/// A fact, and who waits for it to be written. Dropping the sender says that it will not be.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) fact: Fact,
+    pub(super) written: Option<oneshot::Sender<()>>,
+}
+
+/// The one who writes.
+pub(super) struct Writer {
+    ledger: Arc<Ledger>,
+    told: mpsc::Receiver<Entry>,
+    lost: Arc<AtomicU64>,
+    closing: CancellationToken,
+    complained: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        ledger: Arc<Ledger>,
+        told: mpsc::Receiver<Entry>,
+        lost: Arc<AtomicU64>,
+        closing: CancellationToken,
+    ) -> Self {
+        Self { ledger, told, lost, closing, complained: None }
+    }
+
+    /// Writes until the server stops, and then what is left.
+    pub(super) async fn write(mut self) {
+        let mut batch = Vec::new();
+        let closing = self.closing.clone();
+        loop {
+            tokio::select! {
+                biased;
+                told = self.told.recv_many(&mut batch, BATCH_MAX) => if told == 0 { break },
+                () = closing.cancelled() => break,
+            }
+            self.record(std::mem::take(&mut batch)).await;
+            self.tell_losses();
+        }
+        self.told.close();
+        while self.told.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            self.record(std::mem::take(&mut batch)).await;
+        }
+        self.complained = None;
+        self.tell_losses();
+    }
+
+    /// Writes a batch. Nobody is kept waiting for a second try: who had to have it written is told that it is not.
+    async fn record(&mut self, batch: Vec<Entry>) {
+        let (mut facts, mut waiting): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|entry| (entry.fact, entry.written)).unzip();
+        let mut tried: Option<AuditHead> = None;
+        loop {
+            let error = match self.ledger.append(&facts, tried.as_ref()).await {
+                Ok(()) => {
+                    for written in waiting.into_iter().flatten() {
+                        // Who has hung up meanwhile needs no answer.
+                        let _ = written.send(());
+                    }
+                    return;
+                }
+                Err(error) => error,
+            };
+            if let NotWritten::Uncertain(end) = &error {
+                tried = Some(end.clone());
+            } else if tried.is_none() {
+                // Refused with the request that they are about.
+                let kept = facts.into_iter().zip(&waiting).filter(|(_, written)| written.is_none());
+                facts = kept.map(|(fact, _)| fact).collect();
+            }
+            waiting.clear();
+            self.complain(&error, facts.len());
+            if facts.is_empty() {
+                return;
+            }
+            if self.closing.is_cancelled() {
+                self.lost.fetch_add(facts.len() as u64, Ordering::Relaxed);
+                return;
+            }
+            tokio::select! {
+                () = sleep(BREATH) => {}
+                () = self.closing.cancelled() => {}
+            }
+        }
+    }
+
+    fn complain(&mut self, error: &NotWritten, in_hand: usize) {
+        if self.may_complain() {
+            let waiting = in_hand + self.told.len();
+            let lost = self.lost.load(Ordering::Relaxed);
+            tracing::error!(
+                error = chain(error),
+                waiting,
+                lost,
+                "audit rows cannot be written; audit rows lost: {lost}"
+            );
+        }
+    }
+
+    fn tell_losses(&mut self) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > 0 && self.may_complain() {
+            self.lost.fetch_sub(lost, Ordering::Relaxed);
+            tracing::error!(lost, "audit rows lost: {lost}");
+        }
+    }
+
+    fn may_complain(&mut self) -> bool {
+        let is_due = self.complained.is_none_or(|last| last.elapsed() >= COMPLAINTS);
+        if is_due {
+            self.complained = Some(Instant::now());
+        }
+        is_due
+    }
+}
