@@ -7,7 +7,10 @@ use crate::{
     files,
     http::{self, BuildError, Options},
 };
-use mcp_api::{Decision, Llm, LlmId, LlmKey, LlmList, Nonce, ProbeRequest, Secret, headers, paths};
+use mcp_api::{
+    Decision, FailoverReceipt, FailoverReports, Llm, LlmId, LlmKey, LlmList, Nonce, ProbeRequest, Secret,
+    headers, paths,
+};
 use reqwest::{
     Method,
     blocking::{Client, RequestBuilder, Response},
@@ -185,13 +188,29 @@ impl Gateway {
         self.call(self.request(method, path).header(CONTENT_TYPE, "application/json").body(body))
     }
 
+    /// Tells what local providers were asked in the server's place, within a limit of the caller's.
+    pub fn report(&self, reports: &FailoverReports, limit: Duration) -> Result<FailoverReceipt, CallFailure> {
+        let body = serde_json::to_vec(reports)
+            .map_err(|error| CallFailure::before_content(Fault::Unparsable(error.to_string())))?;
+        let request = self.request(Method::POST, paths::FAILOVER_REPORTS);
+        self.call_within(limit, request.header(CONTENT_TYPE, "application/json").body(body))
+    }
+
     /// Removes something.
     pub fn delete(&self, path: &str) -> Result<(), CallFailure> {
-        self.answer(self.request(Method::DELETE, path)).map(drop)
+        self.answer(self.request(Method::DELETE, path), CALL_LIMIT).map(drop)
     }
 
     fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallFailure> {
-        let response = self.answer(request)?;
+        self.call_within(CALL_LIMIT, request)
+    }
+
+    fn call_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: RequestBuilder,
+    ) -> Result<T, CallFailure> {
+        let response = self.answer(request, limit)?;
         let media_type = chat::media_type(response.headers());
         if media_type != "application/json" {
             return Err(CallFailure::before_content(Fault::Unparsable(format!(
@@ -200,22 +219,23 @@ impl Gateway {
         }
         let mut body = Vec::new();
         let read = response.take(DOCUMENT_MAX).read_to_end(&mut body).map_err(|error| {
-            if http::is_timeout(&error) { Fault::NoContent(CALL_LIMIT) } else { http::body_fault(&error) }
+            if http::is_timeout(&error) { Fault::NoContent(limit) } else { http::body_fault(&error) }
         });
         read.and_then(|_| serde_json::from_slice(&body).map_err(|error| Fault::Unparsable(error.to_string())))
             .map_err(CallFailure::before_content)
     }
 
     /// An answer with a status of success, or what happened instead.
-    fn answer(&self, request: RequestBuilder) -> Result<Response, CallFailure> {
+    fn answer(&self, request: RequestBuilder, limit: Duration) -> Result<Response, CallFailure> {
+        let options = Options { head: limit, ..self.options.clone() };
         let response = request
-            .timeout(CALL_LIMIT)
+            .timeout(limit)
             .send()
-            .map_err(|error| CallFailure::before_content(http::fault(&error, &self.server, &self.options)))?;
+            .map_err(|error| CallFailure::before_content(http::fault(&error, &self.server, &options)))?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let deadline = Instant::now() + chat::ERROR_LIMIT;
+        let deadline = Instant::now() + limit.min(chat::ERROR_LIMIT);
         Err(CallFailure::before_content(chat::error_status(response, Some(&self.bearer), deadline)))
     }
 

@@ -25,6 +25,7 @@ pub mod files;
 pub mod gateway;
 pub mod hardening;
 pub mod http;
+pub mod journal;
 pub mod memory;
 pub mod provider;
 pub mod providers_file;

@@ -3,6 +3,7 @@
 
 mod args;
 mod failure;
+mod journal;
 mod plan;
 mod report;
 mod sinks;
@@ -22,7 +23,9 @@ use crate::{
     exit::Exit,
     failover::{Attempt, CallFailure, Fault, Fresh, GaveUp, NoStandIn, Permit, Verdict, Why},
     gateway::Gateway,
-    http, memory,
+    http,
+    journal::Underway,
+    memory,
     provider::{self, Lease, Patience},
     providers_file::{Kind, Provider},
     render::{self, Format},
@@ -31,7 +34,10 @@ use args::{Reasoning, Route};
 use failure::{Record, Target};
 use mcp_api::{LlmKey, headers};
 use sinks::{DocumentSink, TextSink};
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// Runs the command.
 pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
@@ -45,7 +51,7 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     if args.dry_run {
         return plan::show(run, args, &server, &llm, &request, &stand_in);
     }
-    let gateway = Gateway::new(&server, token, args.connect_timeout, args.head_limit())?;
+    let gateway = Rc::new(Gateway::new(&server, token, args.connect_timeout, args.head_limit())?);
     run.detail(format_args!("{server}, request id {}", gateway.request_id()));
     let origin = server.origin();
     let into = if format == Format::Json {
@@ -65,8 +71,11 @@ pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
         decision_seen: false,
         asked_at: Moment::now(),
         into,
+        underway: None,
     };
-    match ask.answer(stand_in) {
+    let answered = ask.answer(stand_in);
+    ask.close_journal(&answered);
+    match answered {
         Ok(served) => ask.conclude(&served),
         Err(failure) => Err(ask.failed(failure).into()),
     }
@@ -78,7 +87,7 @@ struct Ask<'r, 'io> {
     args: &'r InferArgs,
     llm: LlmKey,
     origin: String,
-    gateway: Gateway,
+    gateway: Rc<Gateway>,
     request: ChatRequest,
     limits: Limits,
     /// This server has sent `Mcpd-Decision` in this run: it must do so again, remembered or not.
@@ -87,6 +96,8 @@ struct Ask<'r, 'io> {
     asked_at: Moment,
     records: Vec<Record>,
     into: Destination,
+    /// A provider has been asked, which is in the journal.
+    underway: Option<Underway>,
 }
 
 /// Where the answer goes.
@@ -185,6 +196,7 @@ impl Ask<'_, '_> {
             self.tell_failover(provider);
             // A terminal that is held takes what it is told in its own time.
             let fresh = self.renewed(permit)?;
+            self.open_journal(fresh.permit().cause(), provider);
             let (request, limits) = (&self.request, &self.limits);
             let answered = into_sink(&mut self.into, self.run, self.args, |sink| {
                 lease.complete(&fresh, request, limits, sink)

@@ -4,6 +4,7 @@ mod apply;
 mod auth;
 mod bug;
 mod config;
+mod delivery;
 mod help;
 mod infer;
 mod llm;
@@ -130,10 +131,12 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
     };
     let mut run = Run::new(cli.global, env, io);
     let ended = bug::caught(|| dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)));
-    match ended {
+    let exit = match ended {
         Ok(exit) => exit,
         Err(error) => run.show_error(&error),
-    }
+    };
+    delivery::deliver(&mut run);
+    exit
 }
 
 fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {

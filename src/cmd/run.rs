@@ -1,6 +1,6 @@
 //! One run: its flags, its environment and its three streams. Nobody else prints.
 
-use super::{Color, Global, InferFailure, StartFailed};
+use super::{Color, Global, InferFailure, StartFailed, delivery::Delivery};
 use crate::{
     config::{Config, ConfigError, Server},
     credential::{self, Credential},
@@ -45,6 +45,8 @@ pub struct Run<'a> {
     pub env: Environment,
     /// The streams.
     pub io: Io<'a>,
+    /// Whom to tell of failovers once all is said.
+    pub delivery: Option<Delivery>,
 }
 
 /// The command line is not what the command takes. Nothing was sent.
@@ -99,7 +101,7 @@ fn asks_for_documents(args: &[OsString]) -> bool {
 
 impl<'a> Run<'a> {
     pub(super) fn new(global: Global, env: Environment, io: Io<'a>) -> Self {
-        Self { global, env, io }
+        Self { global, env, io, delivery: None }
     }
 
     /// The format that was asked for, if the command has it.

@@ -118,6 +118,28 @@ impl PrivateFolder {
         enter(&self.handle, OsStr::new(name), self.child(name)?)
     }
 
+    /// The names of the files in it, in no order. What writers left behind when they were killed is removed, and is not
+    /// among them; nor is what they are just writing.
+    pub fn names(&self) -> Result<Vec<String>, FileError> {
+        let fail = |error: Errno| FileError::Read { path: self.path.clone(), error: error.into() };
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.handle).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if !name.starts_with('.') {
+                names.push(name.to_owned());
+            } else if is_beside(name) && self.is_old(name) {
+                let _ = unlinkat(&self.handle, name, AtFlags::empty());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Says whether something was written so long ago that whoever wrote it is done with it.
+    pub fn is_old(&self, name: &str) -> bool {
+        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_leftover(stat.st_mtime))
+    }
+
     /// Where a name leads; it must not lead out of here.
     fn child(&self, name: &str) -> Result<PathBuf, FileError> {
         let path = self.path.join(name);
@@ -149,6 +171,12 @@ impl AsFd for PrivateFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
+}
+
+/// The name of a file that is being written beside another one.
+fn is_beside(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| name.rsplit_once('.'));
+    random.is_some_and(|(_, it)| it.len() == 16 && it.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// No writer takes that long.

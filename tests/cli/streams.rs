@@ -32,7 +32,7 @@ fn assert_failed_over(scene: &Scripted, args: &[&str], outcome: &str) {
     let (code, document) = scene.dana.infer_json(args);
     assert_eq!((code, &document["content"]), (0, &"Hello from the laptop.".into()), "{document}");
     assert_eq!(document["attempts"][0]["outcome"], outcome);
-    assert_eq!((scene.central.connections(), scene.probes(), scene.local.requests()), (2, 1, 1));
+    assert_eq!((scene.asked(), scene.probes(), scene.local.requests()), (2, 1, 1));
 }
 
 /// Not an answer of this protocol: nothing of it is shown, nobody is asked, nobody takes over.

@@ -3,7 +3,8 @@
 #![expect(clippy::expect_used, reason = "a stage that cannot be set fails the story")]
 
 use assert_cmd::{Command, assert::Assert};
-use fakes::{Canary, Engine, Evild, Mcpd, wait_until};
+use fakes::{Canary, Engine, Evild, Mcpd, Request, wait_until};
+use mcp_api::paths;
 use predicates::prelude::*;
 use serde_json::Value;
 use std::{
@@ -166,13 +167,17 @@ impl Stage {
     }
 }
 
-/// The server has logged so many requests with this method, and no more.
+/// The server has logged so many requests with this method, and no more. Reports of failovers do not count: they come
+/// after everything.
 pub(crate) fn assert_logged(mcpd: &Mcpd, method: &str, requests: usize) {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     // The log arrives in its own time: whatever was asked before this is in it when this is.
     let last = format!("last-question-{}", ASKED.fetch_add(1, Ordering::Relaxed));
     let _answer = mcpd.request("GET", "/version", None, &[("x-request-id", &last)], b"");
-    let logged = || mcpd.logs().matches(&format!("\"method\":\"{method}\"")).count();
+    let is_meant = |line: &&str| {
+        line.contains(&format!("\"method\":\"{method}\"")) && !line.contains(paths::FAILOVER_REPORTS)
+    };
+    let logged = || mcpd.logs().lines().filter(is_meant).count();
     wait_until(LIMIT, "the log", || mcpd.logs().contains(&last) && logged() >= requests);
     assert_eq!(logged(), requests, "{method} requests");
 }
@@ -212,6 +217,12 @@ impl Scripted {
     /// The local provider got not one byte.
     pub(crate) fn assert_local_untouched(&self) {
         assert_eq!(self.local.bytes_received(), 0, "the local provider was contacted");
+    }
+
+    /// How many connections the server got, but for those that told it of a failover afterwards.
+    pub(crate) fn asked(&self) -> usize {
+        let is_report = |request: &Request| request.target == paths::FAILOVER_REPORTS;
+        self.central.connections() - self.central.requests().iter().filter(|it| is_report(it)).count()
     }
 
     /// How many times the server was asked for permission.

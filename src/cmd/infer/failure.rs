@@ -179,6 +179,17 @@ impl InferFailure {
         }
     }
 
+    /// A part of an answer was handed over before.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        match &self.reason {
+            Reason::GaveUp(GaveUp { cause: failure, .. })
+            | Reason::StandIn { how: StandInFailure::Call(failure), .. } => is_cut(failure),
+            Reason::StandIn { how: StandInFailure::NotLent { .. }, .. } => false,
+            Reason::NotStopped(_) => true,
+        }
+    }
+
     /// What it means and what to do next, a line each.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {

@@ -1,0 +1,116 @@
+//! Reports that the server at one origin has not taken yet: a file each, the oldest first by name.
+
+use super::history::History;
+use crate::{
+    credential,
+    environment::Environment,
+    files::{self, FileError, PrivateFolder},
+};
+use mcp_api::failover_report::FailoverReport;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use std::{collections::HashSet, io::Read, path::Path};
+
+/// The most reports that wait for one server; beyond it the oldest are dropped.
+pub(super) const REPORTS_MAX: usize = 1000;
+/// The largest report, in bytes.
+const SIZE_MAX: u64 = 16 << 10;
+
+/// The reports for one server.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PrivateFolder,
+    history: History,
+}
+
+impl Spool {
+    /// The spool of the server at `origin`, if it holds anything. Makes no folder.
+    #[must_use]
+    pub fn find(env: &Environment, origin: &str) -> Option<Self> {
+        let state = env.state_folder()?;
+        let path = state.join("v1").join("reports").join(credential::file_name(origin));
+        // Most machines never had a failover; those that had are looked at with care.
+        std::fs::read_dir(path).ok()?.next()?.ok()?;
+        Self::open(&state, origin, History::new(&state, env, origin)).ok()
+    }
+
+    pub(super) fn open(state: &Path, origin: &str, history: History) -> Result<Self, FileError> {
+        let reports = files::private_folder(&state.join("v1").join("reports"))?;
+        Ok(Self { folder: reports.subfolder(&credential::file_name(origin))?, history })
+    }
+
+    pub(super) fn folder(&self) -> &PrivateFolder {
+        &self.folder
+    }
+
+    /// The reports that wait, with the names of their files, the oldest first.
+    ///
+    /// Notes of commands that were killed become reports here. One that is no report (any more) is removed.
+    pub fn waiting(&self) -> Result<Vec<(String, FailoverReport)>, FileError> {
+        self.adopt()?;
+        let mut waiting = Vec::new();
+        for name in self.names(".json")? {
+            let content = self.folder.read(&name, SIZE_MAX);
+            match content.map(|content| content.and_then(|bytes| serde_json::from_slice(&bytes).ok())) {
+                Ok(Some(report)) => waiting.push((name, report)),
+                Ok(None) => self.folder.remove(&name)?,
+                // What cannot be read now may be readable later.
+                Err(_) => {}
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Forgets a report that the server has taken.
+    pub fn forget(&self, name: &str) -> Result<(), FileError> {
+        self.folder.remove(name)
+    }
+
+    /// Puts a report in the place of its note. Gives how many old ones were dropped.
+    pub(super) fn close(&self, note: &str, report: &FailoverReport) -> Result<usize, FileError> {
+        let content = serde_json::to_vec(report).unwrap_or_default();
+        // The report first: whoever finds both knows that the note is of no use any more.
+        self.folder.write(&note.replace(".open", ".json"), &content)?;
+        self.history.add(report);
+        self.folder.remove(note)?;
+        self.prune()
+    }
+
+    /// Makes reports of notes whose command is gone.
+    fn adopt(&self) -> Result<(), FileError> {
+        let closed: HashSet<String> = self.names(".json")?.into_iter().collect();
+        for note in self.names(".open")? {
+            let Ok(mut file) = self.folder.open_private(&note, OFlags::RDONLY) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            let mut content = Vec::new();
+            let read = (&mut file).take(SIZE_MAX).read_to_end(&mut content);
+            let report = read.ok().and_then(|_| serde_json::from_slice(&content).ok());
+            match report {
+                _ if closed.contains(&note.replace(".open", ".json")) => self.folder.remove(&note)?,
+                Some(report) => drop(self.close(&note, &report)?),
+                // It was killed before it had written it, and so before any prompt; or it is about to write it.
+                None if self.folder.is_old(&note) => self.folder.remove(&note)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn prune(&self) -> Result<usize, FileError> {
+        let names = self.names(".json")?;
+        let too_many = names.len().saturating_sub(REPORTS_MAX);
+        for name in &names[..too_many] {
+            self.folder.remove(name)?;
+        }
+        Ok(too_many)
+    }
+
+    /// The names that end so, in their order.
+    fn names(&self, suffix: &str) -> Result<Vec<String>, FileError> {
+        let mut names: Vec<_> =
+            self.folder.names()?.into_iter().filter(|name| name.ends_with(suffix)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+}
