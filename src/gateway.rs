@@ -1,5 +1,7 @@
 //! The one client of mcpd. It never follows a redirect and sends its bearer to one origin only.
 
+pub mod documents;
+
 use crate::{
     chat::{self, ChatRequest, Complete, Limits, Sink},
     config::Server,
@@ -210,7 +212,10 @@ impl Gateway {
         limit: Duration,
         request: RequestBuilder,
     ) -> Result<T, CallFailure> {
-        let response = self.answer(request, limit)?;
+        Self::read(self.answer(request, limit)?, limit)
+    }
+
+    fn read<T: DeserializeOwned>(response: Response, limit: Duration) -> Result<T, CallFailure> {
         let media_type = chat::media_type(response.headers());
         if media_type != "application/json" {
             return Err(CallFailure::before_content(Fault::Unparsable(format!(
@@ -240,8 +245,13 @@ impl Gateway {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_to(method, self.url(path))
+    }
+
+    /// The URL is one that [`Gateway::url`] has made.
+    fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
         self.client
-            .request(method, self.url(path))
+            .request(method, url)
             .bearer_auth(self.bearer.expose())
             .header(ACCEPT, "application/json")
             .header(headers::REQUEST_ID, &self.request_id)

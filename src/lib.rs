@@ -17,6 +17,7 @@ pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod credential;
+pub mod documents;
 pub mod engine;
 pub mod environment;
 pub mod exit;

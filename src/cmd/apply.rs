@@ -1,208 +1,157 @@
-//! `apply` and `delete`: administration by documents.
+//! `apply`: has the server be as documents say.
 
-use super::{Failure, Run, Usage};
+mod halted;
+pub(super) mod prune;
+pub(super) mod report;
+pub(super) mod sources;
+
+pub(super) use halted::Halted;
+
+use super::Run;
 use crate::{
+    documents::{Described, Key},
     exit::Exit,
-    failover::{CallFailure, Fault},
-    files,
-    gateway::Gateway,
-    yaml::{self, Problem},
+    failover::CallFailure,
+    gateway::{
+        Gateway,
+        documents::{Purpose, Stored, was_overtaken},
+    },
 };
-use anyhow::Context as _;
-use clap::Args;
-use mcp_api::{Document, SubjectKind, document::API_VERSION, paths};
-use reqwest::Method;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-/// The largest file of documents, in bytes.
-const SIZE_MAX: u64 = 8 << 20;
+use clap::{Args, ValueEnum};
+use mcp_api::{Document, Kind, Selector, Subject};
+use report::{Action, Report};
+use sources::Files;
+use std::collections::BTreeSet;
 
 /// Make or change what documents describe: LLMs, users, service accounts, groups, role bindings
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  mcpctl apply -f team.yaml\n\nAll documents are read and checked before the first one \
-                        is sent. They are applied in their order; the first failure ends it."
+    after_help = "Examples:\n  mcpctl apply -f team.yaml\n  mcpctl apply -f access/ --prune -l team=data \
+                  --dry-run=server\n\nAll documents are read and checked before the first one is sent. Users and \
+                  service accounts come first, then groups, LLMs and role bindings. What is so already is left alone. \
+                  The first failure ends it, and says what was done and what was not. Whatever somebody else changes \
+                  at the same moment is not overwritten."
 )]
 pub(super) struct ApplyArgs {
-    /// YAML or JSON files, each with one or more documents; "-" is stdin
-    #[arg(short, long, required = true, value_name = "FILE")]
-    file: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    /// Have the server check it all and write nothing
+    #[arg(long, value_enum, value_name = "server")]
+    dry_run: Option<DryRun>,
+    /// Also remove what has the labels of -l and is in none of the documents
+    #[arg(long, requires = "selector")]
+    prune: bool,
+    /// What --prune is about, such as team=data; with commas between, all must hold
+    #[arg(short = 'l', long, requires = "prune", value_name = "KEY=VALUE")]
+    selector: Option<Selector>,
 }
 
-/// Remove what documents describe, or one thing by kind and name
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mcpctl delete rbac data-team\n  mcpctl delete -f team.yaml")]
-pub(super) struct DeleteArgs {
-    /// YAML or JSON files; what they describe is removed, the last document first
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["kind", "name"])]
-    file: Vec<PathBuf>,
-    /// llm, rbac, user, serviceaccount or group
-    #[arg(required_unless_present = "file")]
-    kind: Option<String>,
-    /// Its name
-    #[arg(required_unless_present = "file")]
-    name: Option<String>,
+/// Who rehearses. There is no guess by the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DryRun {
+    /// The server checks rights and rules as for the real thing.
+    Server,
+}
+
+/// What `--dry-run` says about the purpose of a change.
+pub(super) fn purpose(dry_run: Option<DryRun>) -> Purpose {
+    match dry_run {
+        None => Purpose::Real,
+        Some(DryRun::Server) => Purpose::DryRun,
+    }
 }
 
 pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit> {
-    run.takes_no_format()?;
-    let documents = read_all(run, &args.file)?;
+    let purpose = purpose(args.dry_run);
+    let mut report = Report::new(run, "ApplyResult", purpose)?;
+    let documents = sources::read(run, &args.files)?;
     let gateway = run.gateway()?;
-    for document in &documents {
-        let name = format!("{}/{}", document.kind().word(), document.name());
-        let (done, answer) = put(&gateway, document).map_err(Failure).with_context(|| name.clone())?;
-        for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            run.warn(format_args!("{name}: {warning}"));
+    let mut absent = BTreeSet::new();
+    for (at, described) in documents.iter().enumerate() {
+        let key = Key::of(&described.document);
+        let wanted = without(run, described, &absent);
+        match settle(&gateway, &wanted, purpose) {
+            Ok((action, warnings)) => {
+                if purpose == Purpose::DryRun && action == Action::Created {
+                    absent.extend(subject(&key));
+                }
+                report.add(run, &key, action, Some(&described.source), &warnings)?;
+            }
+            Err(failure) => {
+                let left = documents[at..].iter().map(|it| Key::of(&it.document)).collect();
+                return Err(Halted::new(Some(&described.source), key, report, left, failure).into());
+            }
         }
-        run.say(format_args!("{name} {done}"))?;
     }
+    if let Some(selector) = &args.selector {
+        warn_of_unlabelled(run, selector, &documents);
+        prune::prune(run, &gateway, selector, &documents, purpose, &mut report)?;
+    }
+    report.finish(run)?;
     Ok(Exit::Ok)
 }
 
-pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exit> {
-    run.takes_no_format()?;
-    let doomed: Vec<(String, String)> = if let (Some(kind), Some(name)) = (&args.kind, &args.name) {
-        vec![(kind.to_lowercase(), name.clone())]
-    } else {
-        let documents = read_all(run, &args.file)?;
-        documents.iter().rev().map(|d| (d.kind().word().to_owned(), d.name().to_owned())).collect()
-    };
-    let paths = doomed.iter().map(|(kind, name)| path_of(kind, name)).collect::<anyhow::Result<Vec<_>>>()?;
-    let gateway = run.gateway()?;
-    for ((kind, name), path) in doomed.iter().zip(paths) {
-        gateway.delete(&path).map_err(Failure).with_context(|| format!("{kind}/{name}"))?;
-        run.say(format_args!("{kind}/{name} deleted"))?;
-    }
-    Ok(Exit::Ok)
-}
-
-fn path_of(kind: &str, name: &str) -> anyhow::Result<String> {
-    let wrong = |error: &dyn std::fmt::Display| Usage(format!("\"{}\": {error}", name.escape_debug()));
-    let subject = |kind| Ok(paths::subject(kind, &name.parse().map_err(|error| wrong(&error))?));
-    match kind {
-        "llm" => Ok(paths::llm(&name.parse().map_err(|error| wrong(&error))?)),
-        "rbac" => Ok(paths::rbac(&name.parse().map_err(|error| wrong(&error))?)),
-        "user" => subject(SubjectKind::User),
-        "serviceaccount" => subject(SubjectKind::ServiceAccount),
-        "group" => subject(SubjectKind::Group),
-        other => {
-            let kinds = ["llm", "rbac", "user", "serviceaccount", "group"];
-            let near =
-                yaml::nearest(other, &kinds).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-            Err(Usage(format!("unknown kind \"{other}\"{near}; there are: {}", kinds.join(", "))).into())
-        }
-    }
-}
-
-/// Changes it if it exists, makes it otherwise.
-fn put(gateway: &Gateway, document: &Document) -> Result<(&'static str, Value), CallFailure> {
-    match document {
-        Document::Llm(spec) => {
-            let key = mcp_api::LlmKey::Name(spec.name.clone());
-            change_or_make(gateway, &paths::llm(&key), paths::LLMS, spec)
-        }
-        Document::Rbac(rbac) => change_or_make(gateway, &paths::rbac(&rbac.name), paths::RBACS, rbac),
-        Document::User(_) | Document::ServiceAccount(_) | Document::Group(_) => {
-            let Some(subject) = document.subject() else { return Ok(("unchanged", Value::Null)) };
-            let one = paths::subject(subject.kind, &subject.name);
-            change_or_make(gateway, &one, paths::SUBJECTS, &subject)
-        }
-    }
-}
-
-fn change_or_make(
+/// Has one thing be as it is wanted. If somebody else changes it at the same moment, what they say stands: it is read
+/// once more, and unless that is what was wanted, the change has failed.
+fn settle(
     gateway: &Gateway,
-    one: &str,
-    all: &str,
-    body: &impl Serialize,
-) -> Result<(&'static str, Value), CallFailure> {
-    match gateway.send::<Value>(Method::PUT, one, body) {
-        Ok(answer) => Ok(("configured", answer)),
-        Err(CallFailure { fault: Fault::Status { status: 404, .. }, .. }) => {
-            gateway.send::<Value>(Method::POST, all, body).map(|answer| ("created", answer))
+    wanted: &Document,
+    purpose: Purpose,
+) -> Result<(Action, Vec<String>), CallFailure> {
+    let key = Key::of(wanted);
+    let changed = match gateway.find(&key)? {
+        Some(Stored { document, .. }) if document == *wanted => return Ok((Action::Unchanged, Vec::new())),
+        Some(Stored { version, .. }) => {
+            gateway.replace(wanted, version.as_deref(), purpose).map(|said| (Action::Configured, said))
         }
-        Err(failure) => Err(failure),
+        None => gateway.create(wanted, purpose).map(|said| (Action::Created, said)),
+    };
+    match changed {
+        Err(failure) if was_overtaken(&failure) => match gateway.find(&key)? {
+            Some(Stored { document, .. }) if document == *wanted => Ok((Action::Unchanged, Vec::new())),
+            Some(_) | None => Err(failure),
+        },
+        changed => changed,
     }
 }
 
-/// All documents of all files, checked before anything is sent.
-fn read_all(run: &mut Run<'_>, files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
-    let mut documents = Vec::new();
-    for path in files {
-        let text = if path == Path::new("-") {
-            run.read_input(SIZE_MAX)?
-        } else {
-            let bytes = files::read(path, SIZE_MAX).map_err(|error| Usage(error.to_string()))?;
-            String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())))?
-        };
-        let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
-        for (line, part) in yaml::documents(&text) {
-            documents.push(document(part).map_err(|problem| Usage(shown(&problem, &name, line)))?);
+/// In a dry run nothing is made: a group is checked without the members that the same documents would make first.
+fn without(run: &mut Run<'_>, described: &Described, absent: &BTreeSet<Subject>) -> Document {
+    let mut document = described.document.clone();
+    if let Document::Group(group) = &mut document {
+        let all = group.members.len();
+        group.members.retain(|member| !absent.contains(member));
+        if group.members.len() < all {
+            let left_out = all - group.members.len();
+            run.note(format_args!(
+                "{}: checked without {left_out} of its members, which are not there before the real thing",
+                Key::of(&described.document)
+            ));
         }
     }
-    if documents.is_empty() {
-        return Err(Usage("there is no document in what was given".into()).into());
-    }
-    Ok(documents)
+    document
 }
 
-/// Reads one document; `apiVersion` may be left out.
-fn document(text: &str) -> Result<Document, Problem> {
-    let (mut value, places) = yaml::from_str::<Value>(text)?;
-    let fields = value.as_object_mut();
-    let Some(fields) = fields else { return Err(Problem::new(places.value(""), "a document is a mapping")) };
-    if fields.remove("apiVersion").is_some_and(|version| version != API_VERSION) {
-        let problem = Problem::new(places.value("apiVersion"), "unknown apiVersion");
-        return Err(problem.with_label(format!("expected {API_VERSION}")));
+fn subject(key: &Key) -> Option<Subject> {
+    match key {
+        Key::Subject(kind, name) => Some(Subject { kind: *kind, name: name.clone() }),
+        Key::Llm(_) | Key::Rbac(_) => None,
     }
-    let kind = fields.remove("kind");
-    let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
-    match kind {
-        "Llm" => typed(value, &places).map(Document::Llm),
-        "Rbac" => typed(value, &places).map(Document::Rbac),
-        "User" => typed(value, &places).map(Document::User),
-        "ServiceAccount" => typed(value, &places).map(Document::ServiceAccount),
-        "Group" => typed(value, &places).map(Document::Group),
-        other => {
-            let label = match yaml::nearest(other, KINDS) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("expected one of: {}", KINDS.join(", ")),
-            };
-            Err(Problem::new(places.value("kind"), "unknown kind").with_label(label))
+}
+
+/// What lacks the labels now will not be found by them when it is no longer in the files.
+fn warn_of_unlabelled(run: &mut Run<'_>, selector: &Selector, documents: &[Described]) {
+    for Described { document, source } in documents {
+        if !selector.selects(document.labels()) {
+            let key = Key::of(document);
+            run.warn(format_args!(
+                "{source}: {key} lacks the label {selector}: --prune will never remove it"
+            ));
         }
     }
 }
 
-const KINDS: &[&str] = &["Llm", "Rbac", "User", "ServiceAccount", "Group"];
-
-/// The document without its kind; an error has the place of what is wrong, and no value.
-fn typed<T: DeserializeOwned>(value: Value, places: &yaml::Places) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { "" } else { path.as_str() };
-        let message = error.inner().to_string();
-        match message.split('`').collect::<Vec<_>>()[..] {
-            ["unknown field ", field, _, ref known @ ..] => {
-                let known: Vec<&str> = known.iter().copied().step_by(2).collect();
-                // The path of an unknown field ends with it, or with what it stands in.
-                let inside = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');
-                let full = if inside.is_empty() { field.to_owned() } else { format!("{inside}.{field}") };
-                yaml::unknown_key(places.key(&full), field, &known)
-            }
-            ["unknown variant ", _, _, ref known @ ..] => {
-                let known: Vec<&str> = known.iter().copied().step_by(2).collect();
-                let problem = Problem::new(places.value(path), "unknown word");
-                problem.with_label(format!("expected one of: {}", known.join(", ")))
-            }
-            _ => Problem::new(places.value(path), yaml::without_values(&message)),
-        }
-    })
-}
-
-fn shown(problem: &Problem, name: &str, lines_before: usize) -> String {
-    let label = if problem.label.is_empty() { String::new() } else { format!(" ({})", problem.label) };
-    let (line, column) = (problem.place.line + lines_before, problem.place.column);
-    format!("{name}:{line}:{column}: {}{label}", problem.message)
+/// All kinds, in the words of the command line.
+pub(super) fn kind_words() -> Vec<&'static str> {
+    Kind::ALL.iter().map(|kind| kind.word()).collect()
 }

@@ -4,7 +4,11 @@ mod apply;
 mod auth;
 mod bug;
 mod config;
+mod delete;
 mod delivery;
+mod diff;
+mod explain;
+mod get;
 mod help;
 mod infer;
 mod llm;
@@ -94,8 +98,11 @@ enum Command {
     /// Show and check the local providers, start and stop their engines
     #[command(subcommand)]
     Providers(providers::ProvidersCommand),
+    Get(get::GetArgs),
     Apply(apply::ApplyArgs),
-    Delete(apply::DeleteArgs),
+    Diff(diff::DiffArgs),
+    Delete(delete::DeleteArgs),
+    Explain(explain::ExplainArgs),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -147,8 +154,11 @@ fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
         Command::Infer(args) => infer::run(run, &args),
         Command::Llm(command) => llm::run(run, command),
         Command::Providers(command) => providers::run(run, &command),
+        Command::Get(args) => get::get(run, &args),
         Command::Apply(args) => apply::apply(run, &args),
-        Command::Delete(args) => apply::delete(run, &args),
+        Command::Diff(args) => diff::diff(run, &args),
+        Command::Delete(args) => delete::delete(run, &args),
+        Command::Explain(args) => explain::explain(run, &args),
         Command::Token(command) => token::run(run, command),
         Command::Auth(command) => auth::run(run, command),
         Command::Config(command) => config::run(run, command),

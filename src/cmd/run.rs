@@ -1,6 +1,6 @@
 //! One run: its flags, its environment and its three streams. Nobody else prints.
 
-use super::{Color, Global, InferFailure, StartFailed, delivery::Delivery};
+use super::{Color, Global, InferFailure, StartFailed, apply::Halted, delivery::Delivery};
 use crate::{
     config::{Config, ConfigError, Server},
     credential::{self, Credential},
@@ -181,7 +181,9 @@ impl<'a> Run<'a> {
             _ => "2",
         };
         match line.strip_prefix(what) {
-            Some(rest) if self.colours() => format!("\x1b[{colour}m{what}\x1b[0m{rest}"),
+            Some(rest) if self.colours(self.io.err_is_terminal) => {
+                format!("\x1b[{colour}m{what}\x1b[0m{rest}")
+            }
             Some(_) | None => line.to_owned(),
         }
     }
@@ -191,12 +193,21 @@ impl<'a> Run<'a> {
         self.env.var("TERM") == Some("dumb")
     }
 
-    fn colours(&self) -> bool {
+    /// A line of the answer in a colour, where colours are wanted.
+    pub fn coloured(&self, colour: &str, line: &str) -> String {
+        if self.colours(self.io.out_is_terminal) {
+            format!("\x1b[{colour}m{line}\x1b[0m")
+        } else {
+            line.to_owned()
+        }
+    }
+
+    fn colours(&self, is_terminal: bool) -> bool {
         match self.global.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto if self.env.var("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            Color::Auto => self.io.err_is_terminal && !self.is_dumb() && self.env.var("NO_COLOR").is_none(),
+            Color::Auto => is_terminal && !self.is_dumb() && self.env.var("NO_COLOR").is_none(),
         }
     }
 
@@ -310,7 +321,13 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
     if let Some(failed) = error.downcast_ref::<StartFailed>() {
         return failed.hints();
     }
-    let Some(Failure(failure)) = error.downcast_ref() else { return Vec::new() };
+    if let Some(halted) = error.downcast_ref::<Halted>() {
+        return [halted.hints(), hints_of(halted.failure())].concat();
+    }
+    error.downcast_ref().map_or(Vec::new(), hints_of)
+}
+
+fn hints_of(Failure(failure): &Failure) -> Vec<String> {
     match &failure.fault {
         Fault::Status { status: 401, .. } => vec!["tip: mcpctl auth login --token-stdin".into()],
         Fault::Status { status: 403, .. } => {
@@ -329,6 +346,9 @@ fn error_document(error: &anyhow::Error, exit: Exit, message: &str, hints: &[Str
         json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message, "details": hints });
     if let (Some(failure), Some(content)) = (error.downcast_ref::<InferFailure>(), content.as_object_mut()) {
         content.extend(failure.document());
+    }
+    if let (Some(halted), Some(content)) = (error.downcast_ref::<Halted>(), content.as_object_mut()) {
+        content.extend(halted.document());
     }
     render::document("Error", content)
 }

@@ -265,7 +265,7 @@ impl Told<'_> {
 
 /// Codes whose message says what is wrong with the request.
 const SPEAKS_OF_THE_REQUEST: &[&str] =
-    &["invalid", "upstream_rejected", "too_large", "conflict", "forbidden"];
+    &["invalid", "upstream_rejected", "too_large", "conflict", "forbidden", "precondition_failed"];
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -95,11 +95,11 @@ fn administration_by_documents_from_nothing_to_an_answer() {
          - {{ role: view, resource: llms, name: chat-prod }}\n- {{ role: run, resource: llms, name: chat-prod }}\n",
         upstream.url()
     );
-    let created = "llm/chat-prod created\nuser/dana@example.com created\nserviceaccount/ci created\n\
-                   group/data created\nrbac/data-team created\n";
+    let created = "user/dana@example.com created\nserviceaccount/ci created\ngroup/data created\n\
+                   llm/chat-prod created\nrbac/data-team created\n";
     boss.cmd(["apply", "-f", "-"]).write_stdin(documents.clone()).assert().code(0).stdout(created);
     let again = boss.cmd(["apply", "-f", "-"]).write_stdin(documents.clone()).assert().code(0);
-    again.stdout(created.replace("created", "configured"));
+    again.stdout(created.replace("created", "unchanged"));
 
     let output =
         boss.cmd(["token", "create", "--user", "dana@example.com", "--expires", "30d"]).output().unwrap();
@@ -116,7 +116,7 @@ fn administration_by_documents_from_nothing_to_an_answer() {
         .write_stdin(documents.clone())
         .assert()
         .code(5)
-        .stderr(says("llm/chat-prod"));
+        .stderr(says("user/dana@example.com"));
     dana.cmd(["auth", "status"]).assert().stdout(predicate::str::is_match("in (29|30)d").unwrap());
 
     let id = token.split('_').nth(1).unwrap();
