@@ -10,8 +10,8 @@ use crate::{
     http::{self, BuildError, Options},
 };
 use mcp_api::{
-    Decision, FailoverReceipt, FailoverReports, Llm, LlmId, LlmKey, LlmList, Nonce, ProbeRequest, Secret,
-    headers, paths,
+    AuditHead, AuditPage, Decision, FailoverReceipt, FailoverReports, Llm, LlmId, LlmKey, LlmList, Nonce,
+    ProbeRequest, Secret, headers, paths,
 };
 use reqwest::{
     Method,
@@ -190,6 +190,20 @@ impl Gateway {
         self.call(self.request(method, path).header(CONTENT_TYPE, "application/json").body(body))
     }
 
+    /// A page of the audit trail: what is looked for, after the entry of this number.
+    pub fn audit(&self, search: &[(&str, String)], after: Option<u64>) -> Result<AuditPage, CallFailure> {
+        let mut url = self.url(paths::AUDIT);
+        url.query_pairs_mut()
+            .extend_pairs(search)
+            .extend_pairs(after.map(|after| ("after", after.to_string())));
+        self.call(self.request_to(Method::GET, url))
+    }
+
+    /// Where the audit trail ends.
+    pub fn audit_head(&self) -> Result<AuditHead, CallFailure> {
+        self.get(paths::AUDIT_HEAD)
+    }
+
     /// Tells what local providers were asked in the server's place, within a limit of the caller's.
     pub fn report(&self, reports: &FailoverReports, limit: Duration) -> Result<FailoverReceipt, CallFailure> {
         let body = serde_json::to_vec(reports)
@@ -248,7 +262,10 @@ impl Gateway {
         self.request_to(method, self.url(path))
     }
 
+<<<<<<< Updated upstream
     /// The URL is one that [`Gateway::url`] has made.
+=======
+>>>>>>> Stashed changes
     fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
         self.client
             .request(method, url)

@@ -1,9 +1,10 @@
-//! What is remembered of a server between two runs: that it sends `Mcpd-Decision`.
+//! What is remembered of a server between two runs: that it sends `Mcpd-Decision`, and where its audit trail ended.
 //!
 //! A bare 200 of a server that never sent the header counts as a yes, for the sake of older servers. One that has
 //! sent it must go on doing so: whoever answers without it is somebody else.
 
 use crate::{credential, environment::Environment, files};
+use mcp_api::AuditHead;
 use std::path::PathBuf;
 
 /// Says whether the server at `origin` is known to send the header. If the record cannot be read, it is; without a
@@ -27,6 +28,28 @@ pub fn decision_seen(env: &Environment, origin: &str) -> Result<(), files::FileE
 
 fn folder(env: &Environment) -> Option<PathBuf> {
     Some(env.state_folder()?.join("v1").join("decision-seen"))
+}
+
+/// Where the audit trail of the server at `origin` ended when it was last found sound.
+#[must_use]
+pub fn audit_head(env: &Environment, origin: &str) -> Option<AuditHead> {
+    let path = audit_folder(env)?.join(credential::file_name(origin));
+    let text = files::read(&path, HEAD_MAX).ok()?;
+    std::str::from_utf8(&text).ok()?.parse().ok()
+}
+
+/// Remembers where it ends now.
+pub fn audit_seen(env: &Environment, origin: &str, head: &AuditHead) -> Result<(), files::FileError> {
+    let Some(folder) = audit_folder(env) else { return Ok(()) };
+    let folder = files::private_folder(&folder)?;
+    folder.write(&credential::file_name(origin), format!("{head}\n").as_bytes())
+}
+
+/// The largest file of an end, in bytes.
+const HEAD_MAX: u64 = 256;
+
+fn audit_folder(env: &Environment) -> Option<PathBuf> {
+    Some(env.state_folder()?.join("v1").join("audit-heads"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and one match that says who does it.
 
 mod apply;
+mod audit;
 mod auth;
 mod bug;
 mod config;
@@ -109,6 +110,9 @@ enum Command {
     /// Log in, log out, and see what you may do
     #[command(subcommand)]
     Auth(auth::AuthCommand),
+    /// Read the server's audit trail, and check that nobody changed it
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Say which servers there are, and which one is meant
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -161,6 +165,7 @@ fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::explain(run, &args),
         Command::Token(command) => token::run(run, command),
         Command::Auth(command) => auth::run(run, command),
+        Command::Audit(command) => audit::run(run, command),
         Command::Config(command) => config::run(run, command),
         Command::Version => help::version(run),
         Command::Help(args) => help::run(run, &args),

@@ -1,0 +1,217 @@
+//! `audit list`: the trail as a table, or for other programs.
+
+use crate::{
+    cmd::{Failure, Run, Usage},
+    exit::Exit,
+    gateway::Gateway,
+    render::{Format, Listing, Row},
+};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use mcp_api::{AuditEntry, AuditEvent};
+use serde_json::{Value, json};
+
+/// List who did what, the oldest first; needs the role view on audit
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mcpctl audit list --since 24h --user dana@example.com\n  \
+                        mcpctl audit list --failovers --since 2026-01-31T00:00:00Z -o csv\n  \
+                        mcpctl audit list -o jsonl > audit.jsonl     # whole, for audit verify --file")]
+pub(in crate::cmd) struct ListArgs {
+    /// From this time on: 24h, 7d, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    /// What this user or service account did
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// What was done with this LLM, by name or id
+    #[arg(long, value_name = "NAME")]
+    llm: Option<String>,
+    /// What kind of thing happened: change, probe, inference, cut or failover
+    #[arg(long, value_name = "KIND", conflicts_with = "failovers")]
+    event: Option<AuditEvent>,
+    /// What local providers answered in the server's place, as their users' machines reported it
+    #[arg(long)]
+    failovers: bool,
+}
+
+impl ListArgs {
+    /// The words of the query.
+    fn search(&self) -> Vec<(&'static str, String)> {
+        let event = if self.failovers { Some(AuditEvent::Failover) } else { self.event };
+        let words = [
+            ("since", self.since.map(|time| time.to_string())),
+            ("until", self.until.map(|time| time.to_string())),
+            ("user", self.user.clone()),
+            ("llm", self.llm.clone()),
+            ("event", event.map(|event| event.to_string())),
+        ];
+        words.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+/// `24h`, `7d`: so long ago; or a time as it is. A day has 24 hours.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let wrong = || "give a time such as 24h, 7d or 2026-01-31T12:00:00Z".to_owned();
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let ago = match days {
+        Some(days) => SignedDuration::from_hours(i64::from(days) * 24),
+        None => text.parse().map_err(|_| wrong())?,
+    };
+    if ago.is_negative() {
+        return Err(wrong());
+    }
+    Timestamp::now().checked_sub(ago).map_err(|_| wrong())
+}
+
+pub(super) fn list(run: &mut Run<'_>, args: &ListArgs) -> anyhow::Result<Exit> {
+    use Format::{Csv, Json, Jsonl, Name, Table, Wide, Yaml};
+    let format = run.format(Table, &[Table, Wide, Json, Yaml, Jsonl, Name, Csv])?;
+    let view = if args.failovers { &FAILOVERS } else { &EVERYTHING };
+    let gateway = run.gateway()?;
+    let mut rows = Vec::new();
+    let mut is_first = true;
+    pages(&gateway, &args.search(), |entries| {
+        rows.extend(entries.iter().map(|entry| (view.row)(entry, format)));
+        // What needs no look at the whole is written while it arrives.
+        if matches!(format, Jsonl | Csv | Name) {
+            let text = view.listing(std::mem::take(&mut rows)).text(format);
+            let body =
+                if is_first || format != Csv { &*text } else { text.split_once('\n').map_or("", |it| it.1) };
+            is_first = false;
+            run.print(body)?;
+        }
+        Ok(())
+    })?;
+    if !matches!(format, Jsonl | Csv | Name) {
+        run.print(&view.listing(rows).text(format))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Hands over all entries that are looked for, a page at a time; at least one page, which may be empty.
+pub(super) fn pages(
+    gateway: &Gateway,
+    search: &[(&'static str, String)],
+    mut take: impl FnMut(Vec<AuditEntry>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut after = None;
+    loop {
+        let page = gateway.audit(search, after).map_err(Failure)?;
+        let next = page.next;
+        take(page.items)?;
+        match next {
+            None => return Ok(()),
+            // Nobody is to be sent round in circles.
+            next if next <= after => {
+                return Err(Usage("the server repeats itself: it gave the same page twice".into()).into());
+            }
+            next => after = next,
+        }
+    }
+}
+
+/// How entries are shown.
+struct View {
+    columns: &'static [&'static str],
+    wide: &'static [&'static str],
+    row: fn(&AuditEntry, Format) -> Row,
+}
+
+impl View {
+    fn listing(&self, rows: Vec<Row>) -> Listing {
+        Listing { kind: "AuditList", columns: self.columns, wide: self.wide, rows }
+    }
+}
+
+const EVERYTHING: View = View {
+    columns: &["TIME", "EVENT", "VERDICT", "WHO", "WHAT"],
+    wide: &["BINDING", "SEQ", "KIND", "TOKEN", "LLM", "LLM ID", "REQUEST", "DETAIL", "HASH"],
+    row: |entry, format| {
+        let subject = entry.subject.as_ref();
+        let cells = vec![
+            shown_time(&entry.at, format),
+            entry.event.clone(),
+            text(entry.verdict.as_ref()),
+            subject.map_or("(mcpd bootstrap)".into(), |subject| subject.name.clone()),
+            what(entry),
+            text(entry.binding.as_ref()),
+            entry.seq.to_string(),
+            subject.map(|subject| subject.kind.clone()).unwrap_or_default(),
+            text(entry.token_id.as_ref()),
+            text(entry.llm.as_ref()),
+            text(entry.llm_id.as_ref()),
+            text(entry.request_id.as_ref()),
+            entry.detail.as_ref().map_or(String::new(), |detail| detail.get().to_owned()),
+            entry.hash.clone(),
+        ];
+        Row { name: entry.seq.to_string(), cells, document: json!(entry) }
+    },
+};
+
+const FAILOVERS: View = View {
+    columns: &["TIME", "WHO", "LLM", "REASON", "PROVIDER", "OUTCOME", "TOOK"],
+    wide: &["TYPE", "MODEL", "REPORTED", "SEQ", "REQUEST"],
+    row: |entry, format| {
+        let detail = entry.detail.as_ref().and_then(|detail| serde_json::from_str(detail.get()).ok());
+        let detail: Value = detail.unwrap_or_default();
+        let told = |key: &str| detail[key].as_str().unwrap_or_default().to_owned();
+        let took = detail["durationMs"].as_u64().unwrap_or_default();
+        let cells = vec![
+            shown_time(&told("at"), format),
+            entry.subject.as_ref().map(|subject| subject.name.clone()).unwrap_or_default(),
+            text(entry.llm.as_ref()),
+            told("reason"),
+            told("provider"),
+            told("outcome"),
+            if format == Format::Csv { took.to_string() } else { format!("{took} ms") },
+            told("providerType"),
+            told("model"),
+            shown_time(&entry.at, format),
+            entry.seq.to_string(),
+            text(entry.request_id.as_ref()),
+        ];
+        Row { name: entry.seq.to_string(), cells, document: json!(entry) }
+    },
+};
+
+/// The verb and the thing; of what is done with an LLM all day long, the LLM.
+fn what(entry: &AuditEntry) -> String {
+    match (&entry.object, &entry.verb) {
+        (Some(object), Some(verb)) => format!("{verb} {object}"),
+        (Some(object), None) => object.clone(),
+        (None, _) => text(entry.llm.as_ref()),
+    }
+}
+
+fn text(field: Option<&String>) -> String {
+    field.cloned().unwrap_or_default()
+}
+
+/// To the second for people.
+fn shown_time(at: &str, format: Format) -> String {
+    match (format, at.split_once('.')) {
+        (Format::Table | Format::Wide | Format::Text, Some((seconds, _))) => format!("{seconds}Z"),
+        _ => at.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let ago = |text| Timestamp::now().duration_since(time(text).unwrap()).as_secs();
+        assert_eq!((ago("24h"), ago("7d"), ago("90m")), (86_400, 604_800, 5400));
+        assert_eq!(time("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        for wrong in ["", "yesterday", "-1h", "7", "99999999999d", "4294967295d"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

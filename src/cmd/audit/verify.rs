@@ -1,0 +1,169 @@
+//! `audit verify`: computes the whole chain anew, and compares its end with ends that were seen before.
+//!
+//! The server is not believed: what it says of a hash is computed here, and where the trail ended the last time is
+//! remembered here.
+
+use super::list::pages;
+use crate::{
+    cmd::{Failure, Run, Usage},
+    exit::Exit,
+    memory,
+    render::{self, Format},
+};
+use clap::Args;
+use mcp_api::{
+    AuditEntry, AuditHead,
+    audit::{Chain, Flaw},
+};
+use serde_json::json;
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+/// Check that nothing in the audit trail was changed, removed or added afterwards; exits 3 if something was
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It prints the end of the trail, SEQ:HASH. Keep that elsewhere, and give it as --head later: \
+                        whoever can write the database can write the whole trail anew, but not so that it ends the \
+                        same. This machine remembers the last end that it has seen by itself."
+)]
+pub(in crate::cmd) struct VerifyArgs {
+    /// An end that the trail had once: it must still have it
+    #[arg(long, value_name = "SEQ:HASH")]
+    head: Vec<AuditHead>,
+    /// Check a trail that was exported by audit list -o jsonl, and ask no server
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// The longest list of flaws that is shown; the first ones say where to look.
+const FLAWS_MAX: usize = 20;
+
+pub(super) fn verify(run: &mut Run<'_>, args: &VerifyArgs) -> anyhow::Result<Exit> {
+    let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
+    let mut check = Check::new(args.head.clone());
+    match &args.file {
+        Some(path) => check.file(path)?,
+        None => check.server(run)?,
+    }
+    check.tell(run, format)
+}
+
+/// A trail on its way past.
+struct Check {
+    chain: Option<Chain>,
+    /// Ends that the trail must have had.
+    known: Vec<AuditHead>,
+    first: u64,
+    entries: u64,
+    flaws: Vec<Flaw>,
+}
+
+impl Check {
+    fn new(known: Vec<AuditHead>) -> Self {
+        Self { chain: None, known, first: 0, entries: 0, flaws: Vec::new() }
+    }
+
+    fn server(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        let server = run.server()?;
+        let gateway = run.gateway()?;
+        let remembered = memory::audit_head(&run.env, &server.origin());
+        let before = gateway.audit_head().map_err(Failure)?;
+        self.known.extend(remembered.into_iter().chain([before]));
+        self.chain = Some(Chain::whole());
+        pages(&gateway, &[], |entries| {
+            for entry in &entries {
+                self.take(entry);
+            }
+            Ok(())
+        })?;
+        // Entries that came meanwhile are fine; those behind the end that the server knows of are not.
+        let after = gateway.audit_head().map_err(Failure)?;
+        let last = self.head().map_or(0, |head| head.seq);
+        if last > after.seq {
+            self.flaws.push(Flaw::Beyond { head: after.seq, last });
+        }
+        self.end();
+        if let (true, Some(head)) = (self.flaws.is_empty(), self.head())
+            && let Err(error) = memory::audit_seen(&run.env, &server.origin(), head)
+        {
+            run.warn(format_args!("cannot remember where the trail ends: {error}"));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) -> anyhow::Result<()> {
+        let fail = |why: String| Usage(format!("{}: {why}", path.display()));
+        let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+        for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+            let line = line.map_err(|error| fail(error.to_string()))?;
+            let entry = serde_json::from_str(&line);
+            let entry = entry.map_err(|error| fail(format!("line {number} is no audit entry: {error}")))?;
+            self.take(&entry);
+        }
+        self.end();
+        Ok(())
+    }
+
+    fn take(&mut self, entry: &AuditEntry) {
+        if self.entries == 0 {
+            self.first = entry.seq;
+        }
+        let starts_whole = entry.seq == 1;
+        let chain =
+            self.chain.get_or_insert_with(|| if starts_whole { Chain::whole() } else { Chain::part() });
+        self.flaws.extend(chain.take(entry));
+        let is_another = |known: &AuditHead| known.seq == entry.seq && known.hash != entry.hash;
+        if self.known.iter().any(is_another) {
+            self.flaws.push(Flaw::Rewritten { seq: entry.seq });
+        }
+        self.entries += 1;
+    }
+
+    /// Nothing more comes: what was there once must have come by.
+    fn end(&mut self) {
+        let at = self.head().map_or(0, |head| head.seq);
+        let known = self.known.iter().map(|head| head.seq).filter(|seq| *seq > at).max();
+        self.flaws.extend(known.map(|known| Flaw::CutOff { at, known }));
+    }
+
+    fn head(&self) -> Option<&AuditHead> {
+        self.chain.as_ref().and_then(Chain::head)
+    }
+
+    fn tell(&self, run: &mut Run<'_>, format: Format) -> anyhow::Result<Exit> {
+        let is_sound = self.flaws.is_empty();
+        let head = self.head().map(ToString::to_string);
+        if self.first > 1 && format != Format::Json {
+            run.note(format_args!(
+                "the file begins with entry {}; what was before it is not checked",
+                self.first
+            ));
+        }
+        if format == Format::Json {
+            let content = json!({
+                "sound": is_sound,
+                "entries": self.entries,
+                "firstEntry": self.first,
+                "head": head,
+                "flaws": self.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            });
+            run.print(&render::document_text(&render::document("AuditVerification", content), format))?;
+        } else if is_sound {
+            run.say(format_args!("The audit trail is sound: {} entries.", self.entries))?;
+            run.say(format_args!("head {}", head.unwrap_or_default()))?;
+        } else {
+            run.say("The audit trail is not sound:")?;
+            for flaw in self.flaws.iter().take(FLAWS_MAX) {
+                run.say(format_args!("  {flaw}"))?;
+            }
+            let more = self.flaws.len().saturating_sub(FLAWS_MAX);
+            if more > 0 {
+                run.say(format_args!("  and {more} more"))?;
+            }
+        }
+        Ok(if is_sound { Exit::Ok } else { Exit::No })
+    }
+}
