@@ -262,10 +262,7 @@ impl Gateway {
         self.request_to(method, self.url(path))
     }
 
-<<<<<<< Updated upstream
     /// The URL is one that [`Gateway::url`] has made.
-=======
->>>>>>> Stashed changes
     fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
         self.client
             .request(method, url)
