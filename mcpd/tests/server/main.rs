@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails; helpers are tests too")]
 
+mod administration;
 mod cases;
 mod command_line;
 mod contract;
 mod copy;
 mod cost;
+mod database;
 mod escalation;
+mod history;
 mod identity;
 mod names;
 mod probe;
 mod proxy;
+mod replicas;
 mod routes;
 mod secrets;
 mod streams;
