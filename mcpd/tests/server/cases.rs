@@ -13,6 +13,11 @@ pub(crate) const NONCE: &str = "00112233445566778899aabbccddeeff";
 /// What a user of the LLM `chat` holds.
 pub(crate) const USES_CHAT: &[Grant<'_>] = &[("view", "llms", Some("chat")), ("run", "llms", Some("chat"))];
 
+/// More rounds and longer waits, for whoever has the time: `MCPCTL_TEST_FULL=1`.
+pub(crate) fn is_full_run() -> bool {
+    std::env::var_os("MCPCTL_TEST_FULL").is_some_and(|value| !value.is_empty())
+}
+
 /// A prompt, with more keys if need be.
 pub(crate) fn prompt(more: Value) -> Value {
     let mut body = json!({"messages": [{"role": "user", "content": "hi"}]});

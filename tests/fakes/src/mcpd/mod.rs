@@ -27,7 +27,7 @@ use std::{
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use storage::Storage;
 use tempfile::TempDir;
@@ -114,12 +114,18 @@ impl McpdBuilder {
         self
     }
 
+    /// Runs `mcpd` with these arguments to its end, on a database that is there, and nothing else: no administrator is
+    /// made, and it must not be one that goes on for ever.
+    pub fn run(self, args: &[&str]) -> Output {
+        let dir = folder();
+        let (subcommand, rest) = args.split_first().expect("a subcommand");
+        run_to_end(self.command(subcommand, dir.path()).args(rest))
+    }
+
     /// Bootstraps an administrator, starts the server and waits until it listens.
     pub fn start(mut self) -> Mcpd {
         self.storage = self.storage.made();
-        let dir = TempDir::new().expect("a temporary folder");
-        // As an operator would make it: mcpd refuses a folder that others can read.
-        DirBuilder::new().mode(0o700).create(dir.path().join("data")).expect("the folder is writable");
+        let dir = folder();
         let logs = Logs::default();
         let admin_token = self.administered.clone().unwrap_or_else(|| bootstrap(&self, dir.path()));
         let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -245,7 +251,7 @@ impl Mcpd {
     /// Runs another `mcpd` on the same database to its end.
     pub fn run(&self, args: &[&str]) -> Output {
         let (subcommand, rest) = args.split_first().expect("a subcommand");
-        self.settings.command(subcommand, self.dir.path()).args(rest).output().expect("mcpd can be run")
+        run_to_end(self.settings.command(subcommand, self.dir.path()).args(rest))
     }
 
     /// Asks it to end with SIGTERM, so that it drains, and waits until it is gone. Its port refuses from then on.
@@ -296,6 +302,28 @@ impl Drop for Mcpd {
             eprintln!("---- log of mcpd at {} ----\n{}---- end ----", self.addr, self.logs.text());
         }
     }
+}
+
+fn folder() -> TempDir {
+    let dir = TempDir::new().expect("a temporary folder");
+    // As an operator would make it: mcpd refuses a folder that others can read.
+    DirBuilder::new().mode(0o700).create(dir.path().join("data")).expect("the folder is writable");
+    dir
+}
+
+/// What it says is little: it fits into the pipes.
+fn run_to_end(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("mcpd can be run");
+    let deadline = Instant::now() + START_LIMIT;
+    while child.try_wait().expect("the child is ours").is_none() {
+        if Instant::now() > deadline {
+            let _ends_now = child.kill();
+            let output = child.wait_with_output().expect("the child is ours");
+            panic!("mcpd goes on for ever: {output:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("the child is ours")
 }
 
 /// Makes the first administrator and gives the token.

@@ -36,12 +36,12 @@ pub struct WireProxy {
 
 #[derive(Debug)]
 struct Shared {
-    to: SocketAddr,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    to: SocketAddr,
     weather: Weather,
     /// Opens when anything here is switched, so that whoever waits looks again.
     news: Gate,
@@ -82,6 +82,7 @@ impl WireProxy {
     /// Stands before a server, which need not be there yet.
     pub fn before(to: SocketAddr) -> Self {
         let state = State {
+            to,
             weather: Weather::Clear,
             news: Gate::new(),
             cut_before: 0,
@@ -91,7 +92,7 @@ impl WireProxy {
             executed: HashMap::new(),
             pumps: Vec::new(),
         };
-        let shared = Arc::new(Shared { to, state: Mutex::new(state) });
+        let shared = Arc::new(Shared { state: Mutex::new(state) });
         let proxy = Self { port: Refusing::new(), shared, listening: Mutex::new(None) };
         proxy.listen();
         proxy
@@ -128,6 +129,14 @@ impl WireProxy {
         self.shared.switch(State::cut_all);
     }
 
+    /// Resets all connections. New ones get to another server, as after a change of its name's address.
+    pub fn lead_to(&self, to: SocketAddr) {
+        self.shared.switch(|state| {
+            state.to = to;
+            state.cut_all();
+        });
+    }
+
     /// Makes each piece take so long, in each direction.
     pub fn delay(&self, each_way: Duration) {
         self.shared.switch(|state| state.weather = Weather::Slow(each_way));
@@ -148,6 +157,11 @@ impl WireProxy {
     /// thing that the server says there: it has done what nobody hears of.
     pub fn cut_before_answer_to(&self, n: u64) {
         self.lay(n, Lost::Answer);
+    }
+
+    /// Says whether a cut that was asked for at a message is still to come.
+    pub fn is_to_cut(&self) -> bool {
+        self.shared.state().trap.is_some()
     }
 
     fn lay(&self, n: u64, loses: Lost) {

@@ -37,7 +37,8 @@ impl Pump {
     }
 
     pub(super) fn run(mut self) {
-        let server = TcpStream::connect(self.shared.to);
+        let to = self.shared.state().to;
+        let server = TcpStream::connect(to);
         let end = match &server {
             Ok(server) => self.pass(server).err().unwrap_or(End::Closed),
             Err(_) => End::Cut,
