@@ -105,6 +105,7 @@ fn the_page_for_the_first_llm_leads_from_nothing_to_an_answer() {
 fn the_page_for_backups_leads_to_the_same_server() {
     let said = Reader::new().follows(&["install.md", "first-llm.md", "backup.md", "first-llm.md"]);
     assert_eq!(said.matches(TEN_WORDS).count(), 2, "{said}");
+    assert!(said.contains("llm/chat-prod unchanged"), "{said}");
 }
 
 #[test]
@@ -117,4 +118,5 @@ fn the_page_for_postgresql_leads_there_with_everything() {
     let said = reader.follows(&["install.md", "first-llm.md", "postgresql.md", "first-llm.md"]);
     assert_eq!(said.matches(TEN_WORDS).count(), 2, "{said}");
     assert_eq!(said.matches("ok  PostgreSQL").count(), 2, "{said}");
+    assert!(said.contains("llm/chat-prod unchanged"), "{said}");
 }
