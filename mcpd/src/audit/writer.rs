@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How many entries are written in one transaction.
 const BATCH_MAX: usize = 256;
+/// How long to gather before the next ones are written, if nobody waits for it: the lock that is held meanwhile is the
+/// one that every change on every server has to have.
+const GATHER: Duration = Duration::from_millis(25);
 /// How long to wait before the next try.
 const BREATH: Duration = Duration::from_millis(500);
 /// How often the log is told that it does not work.
@@ -61,8 +64,15 @@ impl Writer {
                 told = self.told.recv_many(&mut batch, BATCH_MAX) => if told == 0 { break },
                 () = closing.cancelled() => break,
             }
+            let is_awaited = batch.iter().any(|entry| entry.written.is_some());
             self.record(std::mem::take(&mut batch)).await;
             self.tell_losses();
+            if !is_awaited {
+                tokio::select! {
+                    () = sleep(GATHER) => {}
+                    () = closing.cancelled() => {}
+                }
+            }
         }
         self.told.close();
         while self.told.recv_many(&mut batch, BATCH_MAX).await > 0 {

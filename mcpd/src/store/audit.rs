@@ -2,6 +2,7 @@
 //! changes or removes one.
 
 mod changes;
+mod insert;
 mod ledger;
 
 pub(super) use changes::changes;
@@ -114,13 +115,15 @@ async fn append_after(
     connection: &mut AnyConnection,
     facts: &[Fact],
 ) -> Result<AuditHead, StoreError> {
+    let mut sealed = Vec::with_capacity(facts.len());
     for fact in facts {
         let entry = fact.sealed(head.seq + 1, head.hash.clone());
         if is_new(connection, fact, entry.seq).await? {
-            insert(connection, fact, &entry).await?;
             head = entry.head();
+            sealed.push((fact, entry));
         }
     }
+    insert::insert(connection, &sealed).await?;
     let moved = sqlx::query("UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1")
         .bind(number(head.seq)?)
         .bind(&head.hash)
@@ -158,33 +161,6 @@ async fn is_new(connection: &mut AnyConnection, fact: &Fact, seq: u64) -> Result
     .bind(number(seq)?)
     .execute(connection);
     Ok(within(noted).await?.rows_affected() == 1)
-}
-
-async fn insert(connection: &mut AnyConnection, fact: &Fact, entry: &AuditEntry) -> Result<(), StoreError> {
-    let subject = entry.subject.as_ref();
-    let inserted = sqlx::query(
-        "INSERT INTO audit (seq, at, event, subject_kind, subject_name, token_id, verb, object, llm, llm_id, \
-         verdict, binding, request_id, detail, prev, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-    )
-    .bind(number(entry.seq)?)
-    .bind(fact.at.as_millisecond())
-    .bind(&entry.event)
-    .bind(subject.map(|subject| &*subject.kind))
-    .bind(subject.map(|subject| &*subject.name))
-    .bind(&entry.token_id)
-    .bind(&entry.verb)
-    .bind(&entry.object)
-    .bind(&entry.llm)
-    .bind(&entry.llm_id)
-    .bind(&entry.verdict)
-    .bind(&entry.binding)
-    .bind(&entry.request_id)
-    .bind(entry.detail.as_ref().map(|detail| detail.get()))
-    .bind(&entry.prev)
-    .bind(&entry.hash)
-    .execute(connection);
-    touched(within(inserted).await?.rows_affected(), 1, "an audit entry")
 }
 
 fn number(seq: u64) -> Result<i64, StoreError> {
