@@ -87,7 +87,7 @@ type TakeAway = fn(&Mcpd, &str);
 fn a11_a_stream_ends_when_the_right_to_run_goes() {
     let one = [wire::sse_chunked_head(), wire::chunk(&wire::event("one"))].concat();
     let upstream = Evild::start([vec![Step::ReadRequest, Step::Send(one), Step::Hang]]);
-    let mcpd = Mcpd::builder().arg("--stream-recheck").arg("50ms").start();
+    let mcpd = Mcpd::builder().arg("--stream-recheck").arg("1s").start();
     mcpd.create_llm("chat", &upstream.url());
     let ways: [(&str, TakeAway); 4] = [
         ("binding", |mcpd, _| mcpd.delete_binding("binding")),
@@ -110,7 +110,7 @@ fn a11_a_stream_ends_when_the_right_to_run_goes() {
 fn a11_who_loses_the_right_before_the_answer_gets_none() {
     let gate = Gate::new();
     let engine = Engine::failing(Fault::WaitAt(gate.clone()));
-    let mcpd = Mcpd::builder().arg("--stream-recheck").arg("50ms").start();
+    let mcpd = Mcpd::builder().arg("--stream-recheck").arg("1s").start();
     mcpd.create_llm("chat", &engine.url());
     let dana = mcpd.user_with("dana", USES_CHAT);
     std::thread::scope(|scope| {
