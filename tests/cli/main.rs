@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
 
+mod admin_apply;
+mod admin_get;
+mod admin_rights;
 mod bounds;
 mod bugs;
 mod commands;
