@@ -100,12 +100,12 @@ impl Writer {
             };
             if let NotWritten::Uncertain(end) = &error {
                 tried = Some(end.clone());
-            } else if tried.is_none() {
-                // Refused with the request that they are about.
-                let kept = facts.into_iter().zip(&waiting).filter(|(_, written)| written.is_none());
+            }
+            if !waiting.is_empty() {
+                // Who waited is told, and refused; what was refused is not to be written later.
+                let kept = facts.into_iter().zip(waiting.drain(..)).filter(|(_, written)| written.is_none());
                 facts = kept.map(|(fact, _)| fact).collect();
             }
-            waiting.clear();
             self.complain(&error, facts.len());
             if facts.is_empty() {
                 return;

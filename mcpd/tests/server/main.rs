@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails; helpers are tests too")]
 
 mod administration;
+mod audit;
 mod cases;
 mod command_line;
 mod contract;

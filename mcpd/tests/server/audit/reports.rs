@@ -1,0 +1,65 @@
+//! Reports of failovers: taken once, from everybody with a token, and never believed more than that.
+
+use super::{entries, of, sound_trail, wait_for};
+use crate::cases::error_of;
+use fakes::{Mcpd, Response};
+use mcp_api::{FailoverReceipt, paths};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, thread};
+
+fn report(id: u32) -> Value {
+    json!({
+        "id": format!("{id:032x}"), "at": "2026-01-02T03:04:05.678Z", "llm": "chat", "reason": "http_502",
+        "provider": "laptop", "providerType": "openai", "model": "Qwen/Qwen3-8B", "outcome": "complete",
+        "durationMs": 1234, "requestId": "r-1",
+    })
+}
+
+fn send(mcpd: &Mcpd, token: &str, reports: &[Value]) -> Response {
+    mcpd.api("POST", paths::FAILOVER_REPORTS, token, &json!({"reports": reports}))
+}
+
+fn accepted(answer: &Response) -> Vec<String> {
+    answer.json::<FailoverReceipt>().accepted
+}
+
+#[test]
+fn a_report_is_written_once_however_often_and_by_however_many_it_is_sent() {
+    let mcpd = Mcpd::start();
+    let dana = mcpd.user_with("dana", &[]);
+    let reports: Vec<_> = (0..10).map(report).collect();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let answer = send(&mcpd, &dana, &reports).expect_success("a report");
+                assert_eq!(accepted(&answer).len(), 10, "what was taken before is taken again");
+            });
+        }
+    });
+    let written = entries(&mcpd, "event=failover");
+    let ids: BTreeSet<_> = written.iter().map(|it| it.detail.as_ref().unwrap().get().to_owned()).collect();
+    assert_eq!((written.len(), ids.len()), (10, 10));
+    assert_eq!(of(&written[0]), ["failover", "dana", "-", "-", "chat", "-"]);
+    let detail: Value = serde_json::from_str(written[0].detail.as_ref().unwrap().get()).unwrap();
+    assert_eq!((&detail["durationMs"], &detail["reason"]), (&json!(1234), &json!("http_502")));
+    // Another's report of the same id is another report.
+    let rob = mcpd.user_with("rob", &[]);
+    assert_eq!(accepted(&send(&mcpd, &rob, &reports[..1])).len(), 1);
+    wait_for(&mcpd, "event=failover&user=rob", 1);
+    sound_trail(&mcpd);
+}
+
+#[test]
+fn a_report_that_cannot_be_taken_is_named_and_holds_up_no_other() {
+    let mcpd = Mcpd::start();
+    let dana = mcpd.user_with("dana", &[]);
+    let mut odd = report(1);
+    odd["outcome"] = json!("=cmd|'/c calc'!A1");
+    let answer = send(&mcpd, &dana, &[odd, report(2)]).expect_success("the other one");
+    let receipt: FailoverReceipt = answer.json();
+    assert_eq!((receipt.accepted.len(), receipt.rejected[0].field.as_str()), (1, "outcome"));
+    assert_eq!(entries(&mcpd, "event=failover").len(), 1);
+    let many: Vec<_> = (0..101).map(report).collect();
+    assert_eq!(error_of(&send(&mcpd, &dana, &many)).0, 422);
+    assert_eq!(entries(&mcpd, "event=failover").len(), 1);
+}
