@@ -6,9 +6,11 @@ use crate::{
     database::{self, Database},
     log, serve,
     store::{self, Copied},
+    token_file::TokenFile,
+    variables,
 };
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use mcp_api::SubjectName;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 use tokio::runtime::Runtime;
@@ -36,6 +38,9 @@ enum Command {
         /// Also where there are users already: for when the last token of an administrator is lost
         #[arg(long)]
         recover: bool,
+        /// Write the token to a new file that only you can read, instead of printing it
+        #[arg(long, value_name = "PATH")]
+        token_file: Option<PathBuf>,
     },
     /// Serve until SIGTERM or SIGINT; the second signal ends at once
     Serve(Settings),
@@ -71,13 +76,33 @@ impl Which {
 }
 
 impl Cli {
+    /// Reads the command line and the environment. What is wrong there ends the program, with the variable's name.
+    pub fn read() -> Self {
+        let (command, value_of) = (Self::command(), |name: &str| std::env::var_os(name));
+        if let Some(name) = variables::empty_one(&command, value_of) {
+            let message = format!("{name} is empty; leave it out, or give it a value");
+            Self::command().error(ErrorKind::InvalidValue, message).exit();
+        }
+        Self::try_parse().unwrap_or_else(|error| {
+            let variable = variables::of_error(&error, &command, value_of);
+            // A closed stderr leaves nobody to tell.
+            let _ = error.print();
+            if let Some(name) = variable {
+                let _ = writeln!(std::io::stderr(), "The value stands in the environment variable {name}.");
+            }
+            std::process::exit(error.exit_code())
+        })
+    }
+
     /// Does what the command line says.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let database = self.database.database()?;
         let runtime = Runtime::new().context("no runtime")?;
         let done = runtime.block_on(async {
             match self.command {
-                Command::Bootstrap { admin, recover } => first_admin(database, admin, recover).await,
+                Command::Bootstrap { admin, recover, token_file } => {
+                    first_admin(database, admin, recover, token_file).await
+                }
                 Command::Serve(settings) => {
                     log::begin();
                     serve::serve(database, settings).await
@@ -93,13 +118,25 @@ impl Cli {
     }
 }
 
-async fn first_admin(database: Database, admin: SubjectName, recover: bool) -> anyhow::Result<ExitCode> {
+async fn first_admin(
+    database: Database,
+    admin: SubjectName,
+    recover: bool,
+    token_file: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
     let name = database.to_string();
+    let file = match &token_file {
+        Some(path) => Some(TokenFile::create(path).with_context(|| format!("{}", path.display()))?),
+        None => None,
+    };
     let store = store::open(database).await?;
     let token = bootstrap(&store, admin, recover).await.context(name)?;
     store.close().await;
-    writeln!(std::io::stdout(), "{}", token.expose())
-        .context("the token could not be printed; run it again with --recover")?;
+    let delivered = match file {
+        Some(file) => file.keep(&token),
+        None => writeln!(std::io::stdout(), "{}", token.expose()),
+    };
+    delivered.context("the token could not be written; run it again with --recover")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,7 +18,9 @@ pub(crate) enum DatabaseError {
         "{VARIABLE} is empty; leave it out, or write sqlite:///absolute/path or postgres://USER@HOST/DATABASE"
     )]
     Empty,
-    #[error("the database must be of the form sqlite:///absolute/path or postgres://USER@HOST:PORT/DATABASE")]
+    #[error(
+        "--database or {VARIABLE} must be of the form sqlite:///absolute/path or postgres://USER@HOST:PORT/DATABASE"
+    )]
     Form,
     #[error(
         "a password on the command line can be seen by everybody on this machine; give the URL in {VARIABLE}, or keep \
@@ -97,8 +99,12 @@ impl Server {
     fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
         let is_one = matches!(url.scheme(), "postgres" | "postgresql");
+        // The driver would fill in what is missing, and open what nobody named.
+        let has_host = url.host_str().is_some_and(|host| !host.is_empty())
+            || url.query_pairs().any(|(key, value)| key == "host" && !value.is_empty());
+        let names_one = has_host && url.path().len() > 1;
         // What the driver does not understand should be said here, not at the first connection.
-        (is_one && PgConnectOptions::from_url(&url).is_ok()).then_some(Self { url })
+        (is_one && names_one && PgConnectOptions::from_url(&url).is_ok()).then_some(Self { url })
     }
 
     /// The whole URL, for the driver.
@@ -153,6 +159,10 @@ mod tests {
             "sqlite:///",
             "sqlite:///a.db?mode=ro",
             "mysql://mcpd:canary@db/mcpd",
+            "postgres://",
+            "postgres://mcpd@db.example",
+            "postgres://mcpd@db.example/",
+            "postgres:///team",
             "postgres://mcpd:canary@db:port/mcpd",
             "postgres://mcpd:canary@db/mcpd?sslmode=canary",
         ] {

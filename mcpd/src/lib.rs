@@ -43,4 +43,6 @@ mod stop;
 mod store;
 mod subjects;
 mod terms;
+mod token_file;
 mod tokens;
+mod variables;

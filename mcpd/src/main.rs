@@ -1,12 +1,11 @@
 //! Runs the command line and turns its end into an exit code.
 
-use clap::Parser;
 use mcpd::{cli::Cli, hardening};
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
     hardening::no_core_dumps();
-    match Cli::parse().run() {
+    match Cli::read().run() {
         Ok(code) => code,
         Err(error) => {
             // A closed stderr leaves nobody to tell.

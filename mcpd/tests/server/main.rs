@@ -22,6 +22,8 @@ mod replicas;
 mod rights;
 mod routes;
 mod secrets;
+mod start;
+mod stolen;
 mod streams;
 mod vigil;
 mod walks;

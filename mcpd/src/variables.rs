@@ -1,0 +1,40 @@
+//! Which environment variable a wrong setting comes from. An empty one is a mistake and never a default: what was meant
+//! to be set there is not known.
+
+use clap::{
+    Arg, Command,
+    error::{ContextKind, ContextValue, Error, ErrorKind},
+};
+use std::ffi::OsString;
+
+/// Finds a variable of ours that is set to nothing.
+pub(crate) fn empty_one(command: &Command, value_of: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    let is_empty = |name: &String| value_of(name).is_some_and(|value| value.is_empty());
+    all(command).map(|(_, name)| name).find(is_empty)
+}
+
+/// Finds the variable that a value which was refused stands in, if it does not stand on the command line.
+pub(crate) fn of_error(
+    error: &Error,
+    command: &Command,
+    value_of: impl Fn(&str) -> Option<OsString>,
+) -> Option<String> {
+    if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
+        return None;
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (shown, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+    let flag = shown.strip_prefix("--")?.split(' ').next()?;
+    let (_, name) = all(command).find(|(arg, _)| arg.get_long() == Some(flag))?;
+    value_of(&name).is_some_and(|there| there.to_str() == Some(value)).then_some(name)
+}
+
+/// Every argument that a variable can stand for, with its name.
+fn all(command: &Command) -> impl Iterator<Item = (&Arg, String)> {
+    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let with_variable = |arg| Some((arg, Arg::get_env(arg)?.to_str()?.to_owned()));
+    commands.flat_map(Command::get_arguments).filter_map(with_variable)
+}
