@@ -25,5 +25,6 @@ mod secrets;
 mod start;
 mod stolen;
 mod streams;
+mod timing;
 mod vigil;
 mod walks;

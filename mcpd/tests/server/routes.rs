@@ -93,6 +93,12 @@ impl World {
             ("an expired", Some(expired)),
             ("a revoked", Some(revoked)),
             ("a forged", Some(forged)),
+            ("a cut", Some(token[..token.len() - 1].to_owned())),
+            ("a longer", Some(format!("{token}0"))),
+            ("a quoted", Some(format!("\"{token}\""))),
+            ("an upper-case", Some(token.to_uppercase())),
+            ("half a", Some(token[..22].to_owned())),
+            ("an empty", Some(String::new())),
         ];
         Self { token_id: token.split('_').nth(1).unwrap().to_owned(), mcpd, bad }
     }
@@ -113,6 +119,12 @@ fn all_but(role: &str, resource: &str) -> Vec<Grant<'static>> {
     all.filter(|(r, on, _)| (*r, *on) != (role, resource)).collect()
 }
 
+/// Everything that can be done, with things of this name.
+fn all_on(name: &str) -> Vec<Grant<'_>> {
+    let all = RESOURCES.iter().chain(&["*"]).flat_map(|on| ROLES.iter().map(|role| (*role, *on, Some(name))));
+    all.chain([("admin", "*", Some(name))]).collect()
+}
+
 #[test]
 fn a01_every_route_asks_for_a_valid_token_and_for_its_right() {
     let engine = Engine::start();
@@ -126,6 +138,7 @@ fn a01_every_route_asks_for_a_valid_token_and_for_its_right() {
         }
         let user =
             |suffix: &str, grants: &[Grant<'_>]| world.mcpd.user_with(&format!("{suffix}{number}"), grants);
+        let elsewhere = || user("elsewhere", &all_on("another"));
         match row.wants {
             Wants::Nothing => {}
             Wants::Token => assert_eq!(world.ask(row, Some(&user("any", &[]))).status, 200, "{what}"),
@@ -135,11 +148,18 @@ fn a01_every_route_asks_for_a_valid_token_and_for_its_right() {
                     answer.json::<Value>()["items"].as_array().unwrap().len()
                 };
                 assert_eq!(rows_for(&user("wrong", &all_but("view", resource))), 0, "{what}");
+                assert_eq!(rows_for(&elsewhere()), 0, "{what}");
                 assert_ne!(rows_for(&user("right", &[("view", resource, None)])), 0, "{what}");
             }
             Wants::Right(role, resource) => {
                 let wrong = user("wrong", &all_but(role, resource));
                 assert_eq!(world.ask(row, Some(&wrong)).status, 403, "{what} with every other right");
+                let elsewhere = elsewhere();
+                assert_eq!(
+                    world.ask(row, Some(&elsewhere)).status,
+                    403,
+                    "{what} with every right on another"
+                );
                 let right = user("right", &[(role, resource, None)]);
                 let answer = world.ask(row, Some(&right));
                 assert!((200..300).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
