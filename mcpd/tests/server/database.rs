@@ -2,6 +2,7 @@
 
 mod away;
 mod commit;
+mod killed;
 mod lock;
 mod migration;
 mod patience;
