@@ -78,7 +78,7 @@ impl Exit {
             Self::Ok => ("ok", "done, whoever answered"),
             Self::Internal => ("internal", "a bug or an unclassified failure"),
             Self::Usage => ("usage", "bad flags, config or provider file; nothing was sent"),
-            Self::No => ("no", "the check worked and the answer is no (not ready, not allowed)"),
+            Self::No => ("no", "the check worked and the answer is no (not ready, not allowed, drift)"),
             Self::Login => ("login", "no credential, or the server rejects it (401): log in"),
             Self::Denied => ("denied", "the server said no; nothing local was tried: ask for the right"),
             Self::Unverified => {

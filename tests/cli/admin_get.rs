@@ -170,6 +170,9 @@ fn a_diff_is_empty_without_drift_and_exits_3_with_it() {
     let fewer = team().replace("kind: User\nname: dana", "kind: User\nname: ana");
     let surplus = says("--- server user/dana\n+++ in no document user/dana\n").and(says("-name: dana\n"));
     diff(&fewer, &["--prune", "-l", "team=data"]).code(3).stdout(surplus);
+    apply(&boss, "kind: User\nname: stranger\nlabels: { team: ops }\n", &[]).code(0);
+    let names = "user/ana\nuser/dana\n";
+    diff(&fewer, &["--prune", "-l", "team=data", "-o", "name"]).code(3).stdout(names);
     assert_logged(&mcpd, "PUT", 0);
     assert_logged(&mcpd, "DELETE", 0);
 }

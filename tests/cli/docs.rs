@@ -102,6 +102,18 @@ fn the_page_for_the_first_llm_leads_from_nothing_to_an_answer() {
 }
 
 #[test]
+fn the_page_for_a_team_gives_it_access_and_takes_it_away() {
+    let said = Reader::new().follows(&["install.md", "first-llm.md", "administration.md"]);
+    assert_eq!(said.matches(TEN_WORDS).count(), 2, "{said}");
+    for line in
+        ["group/data created (dry run)\nrbac/data-team", "group/data created\n", "rbac/data-team unchanged\n"]
+    {
+        assert!(said.contains(line), "{line} is missing in {said}");
+    }
+    assert!(said.ends_with("user/dana@example.com deleted\n"), "{said}");
+}
+
+#[test]
 fn the_page_for_backups_leads_to_the_same_server() {
     let said = Reader::new().follows(&["install.md", "first-llm.md", "backup.md", "first-llm.md"]);
     assert_eq!(said.matches(TEN_WORDS).count(), 2, "{said}");
