@@ -7,6 +7,7 @@
 mod admin_apply;
 mod admin_get;
 mod admin_rights;
+mod audit;
 mod bounds;
 mod bugs;
 mod commands;
@@ -23,6 +24,7 @@ mod engines_files;
 mod engines_llama;
 mod engines_strangers;
 mod failover;
+mod failover_reports;
 mod files;
 mod footprint;
 mod infer;
