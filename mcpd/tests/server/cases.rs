@@ -91,3 +91,14 @@ pub(crate) fn with_database(mcpd: &Mcpd, statement: &'static str, meanwhile: imp
         connection.close().await.unwrap();
     });
 }
+
+/// How often something is repeated that finds more the more often it is: `most` where nothing is to be spared
+/// (`MCPCTL_TEST_FULL`), a quarter of the usual number where each change waits for a server's disk.
+pub(crate) fn times(usual: u32, most: u32) -> u32 {
+    let on_server = std::env::var("MCPCTL_TEST_DATABASE").is_ok_and(|database| database == "postgres");
+    match (std::env::var_os("MCPCTL_TEST_FULL").is_some(), on_server) {
+        (true, _) => most,
+        (false, true) => usual / 4,
+        (false, false) => usual,
+    }
+}

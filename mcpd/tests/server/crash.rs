@@ -4,9 +4,13 @@
 //! A killed process loses nothing that it gave to the kernel, so this tests what mcpd and `SQLite` do in what order, and
 //! not whether the disk keeps what it was told to.
 
-use crate::documents::{Documents, Write, Writer};
+use crate::{
+    audit::sound_trail,
+    documents::{Documents, Write, Writer},
+};
 use fakes::Mcpd;
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex,
         mpsc::{Receiver, Sender, channel},
@@ -53,9 +57,19 @@ fn d04_whatever_was_acknowledged_survives_a_kill_at_any_moment_of_a_write() {
         }
         tally.acknowledged += seen;
     }
+    every_change_is_in_the_trail(&mcpd, &writers);
     println!("{rounds} rounds: {tally:?}");
     // Else the kills came when nothing was going on.
     assert!(tally.acknowledged > rounds && tally.done + tally.undone > rounds / 4, "{tally:?}");
+}
+
+/// Every change that is there has an entry, or several, and there are entries of no other.
+fn every_change_is_in_the_trail(mcpd: &Mcpd, writers: &[Writer]) {
+    let trail = sound_trail(mcpd);
+    let ids = trail.iter().filter_map(|entry| entry.request_id.as_deref());
+    let found: BTreeSet<_> = ids.filter(|id| id.starts_with("writer-")).collect();
+    let expected: BTreeSet<_> = writers.iter().flat_map(Writer::changed).map(String::as_str).collect();
+    assert_eq!(found.symmetric_difference(&expected).collect::<Vec<_>>(), Vec::<&&str>::new());
 }
 
 #[derive(Debug, Default)]
@@ -113,10 +127,14 @@ fn kill_after(told: &Receiver<()>, awaited: u64, delay: Duration, mcpd: &Mutex<&
 
 /// Makes one write; none when the server is gone.
 fn write(writer: &mut Writer, random: &mut Random, addr: std::net::SocketAddr, token: &str) -> Option<()> {
-    let Write { method, path, body } =
+    let Write { method, path, body, id } =
         writer.next(&mut |end| usize::try_from(random.below(end as u64)).unwrap());
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let headers = [("authorization", &*format!("Bearer {token}")), ("content-type", "application/json")];
+    let headers = [
+        ("authorization", &*format!("Bearer {token}")),
+        ("content-type", "application/json"),
+        ("x-request-id", &*id),
+    ];
     let bytes = fakes::http::request_bytes(method, &path, addr, &headers, body.as_bytes());
     let answer = fakes::Exchange::open(addr, &bytes).ok()?.finish();
     if !answer.complete {

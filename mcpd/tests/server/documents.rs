@@ -87,6 +87,8 @@ pub(crate) struct Write {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) body: Option<Value>,
+    /// The id of the request, by which it is found in the trail.
+    pub(crate) id: String,
 }
 
 /// Somebody who writes one thing after the other, under names of their own.
@@ -100,6 +102,8 @@ pub(crate) struct Writer {
     /// Whose token is asked for, or which of those in `tokens` is to end.
     about: About,
     tokens: Vec<Token>,
+    /// The ids of the requests that have changed something.
+    changed: Vec<String>,
 }
 
 enum About {
@@ -118,11 +122,28 @@ struct Token {
 impl Writer {
     pub(crate) fn new(number: usize) -> Self {
         let documents = Documents::default();
-        Self { number, version: 0, documents, pending: Vec::new(), about: About::Nothing, tokens: Vec::new() }
+        Self {
+            number,
+            version: 0,
+            documents,
+            pending: Vec::new(),
+            about: About::Nothing,
+            tokens: Vec::new(),
+            changed: Vec::new(),
+        }
     }
 
     pub(crate) fn documents(&self) -> &Documents {
         &self.documents
+    }
+
+    /// The ids of the requests that must be in the trail.
+    pub(crate) fn changed(&self) -> &[String] {
+        &self.changed
+    }
+
+    fn id(&self) -> String {
+        format!("writer-{}-{}", self.number, self.version)
     }
 
     /// Chooses the next write. `below` makes random numbers.
@@ -138,7 +159,7 @@ impl Writer {
             _ => self.user(&name),
         };
         self.pending = changes;
-        write
+        Write { id: self.id(), ..write }
     }
 
     fn llm(&self, name: &str, away: bool) -> (Write, Changes) {
@@ -186,7 +207,8 @@ impl Writer {
         let key = format!("User {name}");
         let body = json!({"kind": "User", "name": name});
         if !self.documents.0.contains_key(&key) {
-            let write = Write { method: "POST", path: paths::SUBJECTS.into(), body: Some(body) };
+            let write =
+                Write { method: "POST", path: paths::SUBJECTS.into(), body: Some(body), id: String::new() };
             return (write, vec![(key, Some(json!([])))]);
         }
         let mut changes = vec![(key, None), (format!("tokens of {name}"), None)];
@@ -195,7 +217,15 @@ impl Writer {
             changes.push((group.clone(), Some(left.cloned().collect())));
         }
         self.about = About::EndAllOf(name.to_owned());
-        (Write { method: "DELETE", path: format!("{}/user/{name}", paths::SUBJECTS), body: None }, changes)
+        (
+            Write {
+                method: "DELETE",
+                path: format!("{}/user/{name}", paths::SUBJECTS),
+                body: None,
+                id: String::new(),
+            },
+            changes,
+        )
     }
 
     /// Makes a token of a user, or revokes the last one that is good.
@@ -207,12 +237,12 @@ impl Writer {
         if let Some(at) = last.filter(|_| revoke) {
             self.about = About::End(at);
             let id = self.tokens[at].bearer.split('_').nth(1).unwrap();
-            let write = Write { method: "DELETE", path: paths::token(id), body: None };
+            let write = Write { method: "DELETE", path: paths::token(id), body: None, id: String::new() };
             return (write, vec![(key, Some(json!([good - 1, revoked + 1])))]);
         }
         self.about = About::TokenOf(name.to_owned());
         let body = json!({"subject": {"kind": "User", "name": name}});
-        let write = Write { method: "POST", path: paths::TOKENS.into(), body: Some(body) };
+        let write = Write { method: "POST", path: paths::TOKENS.into(), body: Some(body), id: String::new() };
         (write, vec![(key, Some(json!([good + 1, revoked])))])
     }
 
@@ -223,6 +253,10 @@ impl Writer {
     }
 
     fn happened(&mut self, made: Option<String>) {
+        // What is so already is not written again, and has no entry.
+        if !self.documents.has(&self.pending) {
+            self.changed.push(self.id());
+        }
         self.documents.apply(std::mem::take(&mut self.pending));
         match (std::mem::replace(&mut self.about, About::Nothing), made) {
             (About::TokenOf(owner), Some(token)) => {
@@ -275,10 +309,16 @@ fn put_or_remove(
     (key, value): (String, Value),
 ) -> (Write, Changes) {
     match (there, away) {
-        (false, _) => {
-            (Write { method: "POST", path: all.to_owned(), body: Some(body) }, vec![(key, Some(value))])
+        (false, _) => (
+            Write { method: "POST", path: all.to_owned(), body: Some(body), id: String::new() },
+            vec![(key, Some(value))],
+        ),
+        (true, false) => (
+            Write { method: "PUT", path: own, body: Some(body), id: String::new() },
+            vec![(key, Some(value))],
+        ),
+        (true, true) => {
+            (Write { method: "DELETE", path: own, body: None, id: String::new() }, vec![(key, None)])
         }
-        (true, false) => (Write { method: "PUT", path: own, body: Some(body) }, vec![(key, Some(value))]),
-        (true, true) => (Write { method: "DELETE", path: own, body: None }, vec![(key, None)]),
     }
 }

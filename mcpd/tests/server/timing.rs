@@ -1,5 +1,6 @@
 //! A02: the time that a refusal takes says nothing about whether the thing exists.
 
+use crate::cases::times;
 use fakes::Mcpd;
 use mcp_api::paths;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ const TELLING: Duration = Duration::from_micros(40);
 
 #[test]
 fn a02_it_takes_as_long_to_refuse_what_exists_as_what_does_not() {
-    let pairs = if std::env::var_os("MCPCTL_TEST_FULL").is_some() { 10_000 } else { 400 };
+    let pairs = times(400, 10_000);
     let mcpd = Mcpd::start();
     let id = mcpd.create_llm("there", "http://127.0.0.1:9/v1").id;
     mcpd.create_user("there");

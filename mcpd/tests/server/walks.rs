@@ -3,7 +3,10 @@
 
 mod steps;
 
-use crate::rights::{Right, World};
+use crate::{
+    cases::times,
+    rights::{Right, World},
+};
 use fakes::{Mcpd, Response};
 use mcp_api::{CanI, CanIAnswer, Labels, Rbac, Resource, Subject, SubjectKind, TokenCreated, Verb, paths};
 use proptest::{
@@ -17,7 +20,7 @@ use steps::{ACTORS, BOSS, Call, ID_OF_CHAT, SUBJECTS, Step, THINGS, Walk, any_wa
 
 #[test]
 fn a08_no_sequence_of_calls_gives_anybody_what_its_caller_did_not_hold() {
-    let cases = if std::env::var_os("MCPCTL_TEST_FULL").is_some() { 1000 } else { 60 };
+    let cases = times(60, 1000);
     let (done, refused) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config {
         cases,
