@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How many entries are written in one transaction.
 const BATCH_MAX: usize = 256;
-/// How long to gather before the next ones are written, if nobody waits for it: the lock that is held meanwhile is the
+/// How long to gather before the next ones are written, if nobody waits for it and there is no more yet: the lock that is held meanwhile is the
 /// one that every change on every server has to have.
 const GATHER: Duration = Duration::from_millis(25);
 /// How long to wait before the next try.
@@ -64,10 +64,10 @@ impl Writer {
                 told = self.told.recv_many(&mut batch, BATCH_MAX) => if told == 0 { break },
                 () = closing.cancelled() => break,
             }
-            let is_awaited = batch.iter().any(|entry| entry.written.is_some());
+            let may_gather = batch.len() < BATCH_MAX && batch.iter().all(|entry| entry.written.is_none());
             self.record(std::mem::take(&mut batch)).await;
             self.tell_losses();
-            if !is_awaited {
+            if may_gather {
                 tokio::select! {
                     () = sleep(GATHER) => {}
                     () = closing.cancelled() => {}

@@ -5,9 +5,9 @@ use crate::{
     cases::{LIMIT, is_full_run, user},
     history::{Asked, Judgement, Right, Span, Without},
 };
-use fakes::{Mcpd, required};
+use fakes::{Mcpd, Response, required};
 use mcp_api::{SubjectKind, paths};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     sync::{
         Mutex,
@@ -50,6 +50,7 @@ struct Holder {
 struct Play<'a> {
     pair: &'a Pair,
     holders: Vec<Holder>,
+    unavailable: AtomicUsize,
     is_over: AtomicBool,
 }
 
@@ -71,9 +72,11 @@ fn d09_no_run_that_begins_after_an_acknowledged_revocation_succeeds_on_any_repli
     let (asked, without) = play.act(rounds);
     let took = begun.elapsed();
 
+    let unavailable = play.unavailable.load(Ordering::Relaxed);
     let judgement = Judgement::of(&asked, &without);
     println!(
-        "{} revocations in {took:.1?}: {} requests, of which {} had to be denied and were, {} had to be allowed and were",
+        "{} revocations in {took:.1?}: {} requests and {unavailable} without a verdict; {} had to be denied and were, \
+         {} had to be allowed and were",
         without.len(),
         asked.len(),
         judgement.denied_rightly,
@@ -83,7 +86,8 @@ fn d09_no_run_that_begins_after_an_acknowledged_revocation_succeeds_on_any_repli
     assert!(judgement.denied_wrongly.is_empty(), "denied with the right: {:#?}", judgement.denied_wrongly);
     assert_eq!(without.len(), rounds * WAYS.len());
     // Every revocation was looked at on both servers: `act` waits for that.
-    assert!(judgement.denied_rightly >= 2 * without.len(), "{}", judgement.denied_rightly);
+    assert!(judgement.denied_rightly + unavailable >= 2 * without.len(), "{}", judgement.denied_rightly);
+    assert!(unavailable < asked.len() / 20, "{unavailable} without a verdict");
     assert!(judgement.allowed_rightly >= without.len(), "{}", judgement.allowed_rightly);
 }
 
@@ -97,15 +101,23 @@ impl<'a> Play<'a> {
             match way {
                 Way::Membership => {
                     mcpd.create_subject(SubjectKind::Group, name, &[name]);
-                    let group = mcp_api::Subject { kind: SubjectKind::Group, name: name.parse().unwrap() };
-                    mcpd.grant_to(name, group, &[("run", "llms", Some(name)), ("view", "llms", Some(name))]);
+                    let subject = json!({"kind": "Group", "name": name});
+                    change(mcpd, "POST", paths::RBACS, &binding(name, &subject));
                 }
-                Way::Binding | Way::Token | Way::Switch => grant(mcpd, name),
+                Way::Binding | Way::Token | Way::Switch => {
+                    let subject = json!({"kind": "User", "name": name});
+                    change(mcpd, "POST", paths::RBACS, &binding(name, &subject));
+                }
             }
             let token = Mutex::new((0, mcpd.token_of(user(name), None)));
             Holder { token, answered: [AtomicUsize::new(0), AtomicUsize::new(0)] }
         });
-        Self { pair, holders: holders.into(), is_over: AtomicBool::new(false) }
+        Self {
+            pair,
+            holders: holders.into(),
+            unavailable: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        }
     }
 
     /// Takes every way's right and gives it back, so many times, while both servers are asked for it.
@@ -129,15 +141,23 @@ impl<'a> Play<'a> {
     /// Uses one LLM on one server until the end.
     fn ask(&self, way: usize, replica: usize) -> Vec<Asked> {
         let (holder, mcpd) = (&self.holders[way], &self.pair.mcpds[replica]);
-        let mut asked = Vec::new();
+        let mut asked: Vec<Asked> = Vec::new();
         while !self.is_over.load(Ordering::SeqCst) {
             let (number, token) = holder.token.lock().unwrap().clone();
             let begun = Instant::now();
             let status = uses(mcpd, WAYS[way].name(), &token, asked.len() % 2 == 0);
             let ended = Instant::now();
-            assert!(matches!(status, 200 | 401 | 403), "{:?} on {replica}: {status}", WAYS[way]);
-            asked.push(Asked { right: (way, number), replica, begun, ended, allowed: status == 200 });
             holder.answered[replica].fetch_add(1, Ordering::SeqCst);
+            match status {
+                200 | 401 | 403 => {
+                    asked.push(Asked { right: (way, number), replica, begun, ended, allowed: status == 200 });
+                }
+                // No verdict, and no entry: the machine is too busy for the server's patience.
+                503 => {
+                    self.unavailable.fetch_add(1, Ordering::Relaxed);
+                }
+                other => panic!("{:?} on {replica}: {other}", WAYS[way]),
+            }
         }
         asked
     }
@@ -183,38 +203,62 @@ fn timed(change: impl FnOnce()) -> Span {
     Span { sent, acknowledged: Instant::now() }
 }
 
-fn grant(mcpd: &Mcpd, name: &str) {
-    mcpd.grant(name, name, &[("run", "llms", Some(name)), ("view", "llms", Some(name))]);
-}
-
 fn take(way: Way, mcpd: &Mcpd, token: &str) {
+    let name = way.name();
     match way {
-        Way::Binding => mcpd.delete_binding(way.name()),
-        Way::Token => mcpd.revoke_token(token),
-        Way::Membership => members(mcpd, way.name(), &json!([])),
-        Way::Switch => switch(mcpd, way.name(), false),
-    }
+        Way::Binding => change(mcpd, "DELETE", &format!("{}/{name}", paths::RBACS), &json!({})),
+        Way::Token => {
+            let id = token.split('_').nth(1).unwrap();
+            change(mcpd, "DELETE", &paths::token(id), &json!({}))
+        }
+        Way::Membership => change(mcpd, "PUT", &group(name), &members(name, &json!([]))),
+        Way::Switch => change(mcpd, "PATCH", &format!("{}/{name}", paths::LLMS), &json!({"enabled": false})),
+    };
 }
 
 /// The new token, if there has to be one.
 fn give(way: Way, mcpd: &Mcpd) -> Option<String> {
+    let name = way.name();
     match way {
-        Way::Binding => grant(mcpd, way.name()),
-        Way::Token => return Some(mcpd.token_of(user(way.name()), None)),
-        Way::Membership => members(mcpd, way.name(), &json!([{"kind": "User", "name": way.name()}])),
-        Way::Switch => switch(mcpd, way.name(), true),
-    }
+        Way::Binding => {
+            let subject = json!({"kind": "User", "name": name});
+            change(mcpd, "POST", paths::RBACS, &binding(name, &subject))
+        }
+        Way::Token => {
+            let body = json!({"subject": user(name)});
+            let made: mcp_api::TokenCreated = change(mcpd, "POST", paths::TOKENS, &body).json();
+            return Some(made.token);
+        }
+        Way::Membership => {
+            let all = json!([{"kind": "User", "name": name}]);
+            change(mcpd, "PUT", &group(name), &members(name, &all))
+        }
+        Way::Switch => change(mcpd, "PATCH", &format!("{}/{name}", paths::LLMS), &json!({"enabled": true})),
+    };
     None
 }
 
-fn members(mcpd: &Mcpd, group: &str, members: &serde_json::Value) {
-    let path = paths::subject(SubjectKind::Group, &group.parse().unwrap());
-    let body = json!({"kind": "Group", "name": group, "members": members});
-    let _done = mcpd.api("PUT", &path, mcpd.admin_token(), &body).expect_success("PUT of a group");
+/// Makes a change, again if the server says that it was not made because the database did not answer in time.
+fn change(mcpd: &Mcpd, method: &str, path: &str, body: &Value) -> Response {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let answer = mcpd.api(method, path, mcpd.admin_token(), body);
+        let was_not_made = answer.header("mcpd-error-code") == Some("database_unavailable");
+        if !was_not_made || Instant::now() > deadline {
+            return answer.expect_success(&format!("{method} {path}"));
+        }
+    }
 }
 
-fn switch(mcpd: &Mcpd, llm: &str, enabled: bool) {
-    let path = format!("/api/v1/llms/{llm}");
-    let body = json!({"enabled": enabled});
-    let _done = mcpd.api("PATCH", &path, mcpd.admin_token(), &body).expect_success("PATCH of an LLM");
+fn binding(name: &str, subject: &Value) -> Value {
+    let roles = ["view", "run"].map(|role| json!({"role": role, "resource": "llms", "name": name}));
+    json!({"name": name, "subjects": [subject], "roleBindings": roles})
+}
+
+fn group(name: &str) -> String {
+    paths::subject(SubjectKind::Group, &name.parse().unwrap())
+}
+
+fn members(group: &str, members: &Value) -> Value {
+    json!({"kind": "Group", "name": group, "members": members})
 }
