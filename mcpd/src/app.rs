@@ -8,7 +8,7 @@ use crate::{
     problem::Problem,
     proxy::Upstream,
     stop::Stop,
-    store::{Change, Moment, Store, StoreError},
+    store::{Change, Store, StoreError},
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl App {
     /// back, never with the one from before the wait.
     pub(crate) async fn change(&self, caller: Caller) -> Result<(Caller, Change), Problem> {
         let mut change = self.store.change().await?;
-        let caller = caller.renewed(Moment { snapshot: Arc::clone(change.snapshot()), now: change.now() })?;
+        let caller = caller.renewed(change.moment())?;
         change.made_by(caller.who(), Arc::clone(caller.record()));
         Ok((caller, change))
     }

@@ -15,13 +15,13 @@ const BINDING: &str = "bootstrap-admin";
 /// Where there are users already this needs `recover`: whoever may write the database file may also do this, and who
 /// only wants to run a server again should not make an administrator by mistake.
 pub(crate) async fn bootstrap(store: &Store, name: SubjectName, recover: bool) -> anyhow::Result<Secret> {
-    if store.moment().await?.snapshot.has_users() && !recover {
+    let mut change = store.change().await?;
+    if change.snapshot().has_users() && !recover {
         anyhow::bail!(
             "this database has users already; make tokens with `mcpctl token create --user NAME` as an administrator, \
              or, if no token of one is left, run this with --recover"
         );
     }
-    let mut change = store.change().await?;
     let now = change.now();
     let subject = Subject { kind: SubjectKind::User, name };
     let everything = RoleBinding { role: Role::Admin, resource: Resource::Any, name: None };

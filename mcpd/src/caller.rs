@@ -13,6 +13,7 @@ use http::{HeaderMap, Uri, header, request::Parts};
 use jiff::Timestamp;
 use mcp_api::{Resource, RoleBinding, Subject, Verb};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Somebody who has shown a valid token, and the state that the request is decided on.
 #[derive(Debug, Clone)]
@@ -39,6 +40,11 @@ impl Caller {
     /// The time at which the request is decided.
     pub(crate) fn now(&self) -> Timestamp {
         self.moment.now
+    }
+
+    /// When what it is decided on was asked for.
+    pub(crate) fn asked(&self) -> Instant {
+        self.moment.asked
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {

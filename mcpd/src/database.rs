@@ -11,6 +11,20 @@ use url::Url;
 /// The variable that names the database, and the only place for a password of it in our own settings.
 pub(crate) const VARIABLE: &str = "MCPD_DATABASE";
 
+/// What may stand in the query of a PostgreSQL URL, of all that the driver takes.
+const OPTIONS: [&str; 10] = [
+    "application_name",
+    "dbname",
+    "host",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
+
 /// Why it cannot be told which database is meant. None of them repeats what was given: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DatabaseError {
@@ -71,7 +85,7 @@ impl Database {
         }
         let server = Server::parse(text).ok_or(DatabaseError::Form)?;
         let in_sight = env(VARIABLE).is_none_or(|value| value != Path::new(text));
-        if server.url.password().is_some() && in_sight {
+        if server.has_password() && in_sight {
             return Err(DatabaseError::PasswordInSight);
         }
         Ok(Self::Server(server))
@@ -98,13 +112,19 @@ impl fmt::Display for Database {
 impl Server {
     fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
-        let is_one = matches!(url.scheme(), "postgres" | "postgresql");
+        // The driver logs what it does not know, with its value.
+        let is_known = url.query_pairs().all(|(key, _)| OPTIONS.contains(&&*key));
+        let is_one = matches!(url.scheme(), "postgres" | "postgresql") && is_known;
         // The driver would fill in what is missing, and open what nobody named.
         let has_host = url.host_str().is_some_and(|host| !host.is_empty())
             || url.query_pairs().any(|(key, value)| key == "host" && !value.is_empty());
         let names_one = has_host && url.path().len() > 1;
         // What the driver does not understand should be said here, not at the first connection.
         (is_one && names_one && PgConnectOptions::from_url(&url).is_ok()).then_some(Self { url })
+    }
+
+    fn has_password(&self) -> bool {
+        self.url.password().is_some() || self.url.query_pairs().any(|(key, _)| key == "password")
     }
 
     /// The whole URL, for the driver.
@@ -144,6 +164,8 @@ mod tests {
     fn k01_a_password_is_taken_from_the_environment_only() {
         assert!(matches!(find(SECRET, None), Err(DatabaseError::PasswordInSight)));
         assert!(matches!(find(SECRET, Some("another")), Err(DatabaseError::PasswordInSight)));
+        let in_query = "postgres://mcpd@db.example/team?sslmode=require&password=canary";
+        assert!(matches!(find(in_query, None), Err(DatabaseError::PasswordInSight)));
         let found = find(SECRET, Some(SECRET)).unwrap();
         assert_eq!(found.to_string(), "postgres://db.example:5433/team");
         assert!(!format!("{found:?}").contains("canary"));
@@ -165,6 +187,7 @@ mod tests {
             "postgres:///team",
             "postgres://mcpd:canary@db:port/mcpd",
             "postgres://mcpd:canary@db/mcpd?sslmode=canary",
+            "postgres://mcpd@db/mcpd?pasword=canary",
         ] {
             let said = find(odd, Some(odd)).unwrap_err().to_string();
             assert!(!said.contains("canary"), "{said}");

@@ -44,6 +44,7 @@ impl Place {
             .or_else(|| absolute("XDG_STATE_HOME").map(|state| state.join("mcpd")))
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state/mcpd")))
             .ok_or(PlaceError::Homeless)?;
+        let folder = std::path::absolute(&folder).map_err(|source| io_error(&folder, source))?;
         Ok(Self { file: folder.join("mcpd.db") })
     }
 

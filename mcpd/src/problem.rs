@@ -190,13 +190,15 @@ impl Problem {
                 vec![decision_header(&Decision::Deny { nonce: nonce.clone() })]
             }
             Self::Revoked => vec![decision_header(&Decision::Deny { nonce: None })],
-            Self::Database | Self::Uncertain | Self::ShuttingDown => {
+            Self::Database | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
             Self::Upstream(UpstreamProblem::RateLimited(Some(wait))) => {
                 vec![(header::RETRY_AFTER, wait.clone())]
             }
-            Self::Forbidden
+            // Who only tries again could make it twice.
+            Self::Uncertain
+            | Self::Forbidden
             | Self::Escalation(_)
             | Self::Secret(_)
             | Self::NotFound(_)

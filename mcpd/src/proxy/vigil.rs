@@ -44,15 +44,16 @@ impl Breach {
 pub(crate) struct Vigil(Pin<Box<dyn Future<Output = Breach> + Send>>);
 
 impl Vigil {
-    /// Begins now: the caller has just been authorised.
+    /// Counts from when the right was asked for, which may be a while ago.
     pub(crate) fn new(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
         let (token, id) = (caller.token().id.clone(), llm.id.clone());
         let cut = audit::cut(caller, &llm.spec.name, &id);
+        let confirmed = caller.asked();
         let ending = app.stop.ending.clone();
         Self(Box::pin(async move {
             tokio::select! {
                 () = ending.cancelled() => Breach::ShuttingDown,
-                breach = watch(&app, &token, &id, cut) => breach,
+                breach = watch(&app, &token, &id, confirmed, cut) => breach,
             }
         }))
     }
@@ -72,17 +73,16 @@ impl Vigil {
 /// cannot be asked for a while, and somebody else may have taken the right away on another server.
 ///
 /// Writes down what it cuts because the right is gone: `cut`.
-async fn watch(app: &App, token: &str, llm: &LlmId, cut: Fact) -> Breach {
+async fn watch(app: &App, token: &str, llm: &LlmId, mut confirmed: Instant, cut: Fact) -> Breach {
     let period = app.settings.stream_recheck;
-    let mut confirmed = Instant::now();
     let mut next = confirmed + period / 2;
     loop {
         sleep_until(next).await;
         let asked = Instant::now();
         match timeout_at(confirmed + period, app.store.moment()).await {
             Ok(Ok(moment)) if stands(&moment, token, llm) => {
-                confirmed = asked;
-                next = asked + period / 2;
+                confirmed = moment.asked;
+                next = confirmed + period / 2;
             }
             Ok(Ok(moment)) => {
                 app.audit.mention(Fact { at: moment.now, ..cut });

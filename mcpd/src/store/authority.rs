@@ -4,21 +4,26 @@
 //! decided on what the server said to a question that was put after the request had arrived. One question serves all
 //! requests that wait for it; an answer is never kept.
 
-use super::{Moment, Snapshot, StoreError, door::Door, door::within};
-use arc_swap::ArcSwap;
-use sqlx::AnyConnection;
+use super::{
+    Moment, Snapshot, StoreError,
+    door::{Door, within},
+    memory::Memory,
+};
+use sqlx::{AnyConnection, FromRow};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-/// How long the question may take, with a new connection if one is needed. Whoever waits longer is better told so.
+/// How long the question may take, with a new connection if one is needed; and how long a request waits for an answer.
+/// Reading everything anew may take longer: then the next ones find it done.
 const QUESTION: Duration = Duration::from_secs(2);
 
-/// The epoch, its stamp and the time. The only reading that is put to the server for every request.
-const NOW: &str = "SELECT epoch, stamp, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) \
-                   FROM authz WHERE one = 1";
+/// The epoch, its stamp, the time, and whether the server only follows another one: behind a balancer it can be another
+/// server each time. The only reading that is put to the server for every request.
+const NOW: &str = "SELECT epoch, stamp, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now, \
+                   pg_is_in_recovery() AS follows FROM authz WHERE one = 1";
 
 type Answer = oneshot::Sender<Option<Moment>>;
 
@@ -30,7 +35,7 @@ pub(super) enum Authority {
 }
 
 impl Authority {
-    pub(super) fn new(door: &Arc<Door>, memory: &Arc<ArcSwap<Snapshot>>) -> Self {
+    pub(super) fn new(door: &Arc<Door>, memory: &Arc<Memory>) -> Self {
         match **door {
             Door::File(_) => Self::Memory,
             Door::Server(_) => {
@@ -44,13 +49,21 @@ impl Authority {
     }
 
     /// What is true at some moment after this call.
-    pub(super) async fn moment(&self, memory: &ArcSwap<Snapshot>) -> Result<Moment, StoreError> {
+    pub(super) async fn moment(&self, memory: &Memory) -> Result<Moment, StoreError> {
         match self {
-            Self::Memory => Ok(Moment { snapshot: memory.load_full(), now: crate::app::now() }),
+            Self::Memory => {
+                let snapshot = memory.exact().ok_or(StoreError::Silent)?;
+                Ok(Moment { snapshot, now: crate::app::now(), asked: Instant::now() })
+            }
             Self::Server(ask) => {
                 let (answer, answered) = oneshot::channel();
                 ask.send(answer).map_err(|_| StoreError::Silent)?;
-                answered.await.ok().flatten().ok_or(StoreError::Silent)
+                timeout(QUESTION, answered)
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+                    .flatten()
+                    .ok_or(StoreError::Silent)
             }
         }
     }
@@ -59,7 +72,7 @@ impl Authority {
 /// Puts the question, on a connection that nobody else uses.
 struct Reader {
     door: Arc<Door>,
-    memory: Arc<ArcSwap<Snapshot>>,
+    memory: Arc<Memory>,
     connection: Option<AnyConnection>,
 }
 
@@ -90,6 +103,7 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<Moment, StoreError> {
+        let asked = Instant::now();
         // Taken out, so that a connection in the middle of something is never used again.
         let old = self.connection.take();
         let asking = async {
@@ -103,24 +117,40 @@ impl Reader {
             let now = question(&mut connection).await?;
             Ok::<_, StoreError>((connection, now))
         };
-        let (mut connection, (epoch, stamp, now)) =
+        let (mut connection, Said { epoch, stamp, now, follows }) =
             timeout(QUESTION, asking).await.map_err(|_| StoreError::Silent)??;
-        let mut snapshot = self.memory.load_full();
+        if follows {
+            return Err(StoreError::Standby);
+        }
+        let mut snapshot = self.memory.latest();
         if !snapshot.is_of(epoch, &stamp) {
             snapshot = Arc::new(everything(&mut connection).await?);
-            self.memory.store(Arc::clone(&snapshot));
+            if snapshot.is_before(epoch) {
+                // Said by one server and read from another one that knows less.
+                return Err(StoreError::Standby);
+            }
+            self.memory.keep(Arc::clone(&snapshot));
         }
         self.connection = Some(connection);
-        Ok(Moment { snapshot, now: super::time(now)? })
+        Ok(Moment { snapshot, now: super::time(now)?, asked })
     }
 }
 
-async fn question(connection: &mut AnyConnection) -> Result<(i64, String, i64), StoreError> {
+/// The answer to [`NOW`].
+#[derive(FromRow)]
+struct Said {
+    epoch: i64,
+    stamp: String,
+    now: i64,
+    follows: bool,
+}
+
+async fn question(connection: &mut AnyConnection) -> Result<Said, StoreError> {
     within(sqlx::query_as(NOW).fetch_one(connection)).await
 }
 
 /// Reads all of it as it was at one moment.
-async fn everything(connection: &mut AnyConnection) -> Result<Snapshot, StoreError> {
+pub(super) async fn everything(connection: &mut AnyConnection) -> Result<Snapshot, StoreError> {
     within(sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *connection)).await?;
     let snapshot = Snapshot::load(connection).await?;
     within(sqlx::query("COMMIT").execute(connection)).await?;

@@ -1,16 +1,22 @@
 //! One change of what the server knows: a turn at the writer lock, a transaction and a new snapshot.
 
 use super::{
-    Snapshot, StoreError, Who, audit,
-    door::{Door, within},
+    Moment, Snapshot, StoreError, Who, audit,
+    door::{Door, PATIENCE, within},
+    memory::Memory,
     touched,
 };
 use crate::record::Record;
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sqlx::{Any, AnyConnection, any::AnyArguments, query::Query};
-use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long to wait before a file that cannot be read is read again.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// A change that has begun. Dropped without [`Change::commit`], it never happened.
 ///
@@ -22,13 +28,23 @@ pub(crate) struct Change {
     connection: AnyConnection,
     before: Arc<Snapshot>,
     now: Timestamp,
-    by: Option<(Who, Arc<Record>)>,
-    /// What is written is somebody else's, with an audit trail of its own.
-    is_copy: bool,
-    memory: Arc<ArcSwap<Snapshot>>,
-    can_be_uncertain: bool,
+    begun: Instant,
+    author: Author,
+    door: Arc<Door>,
+    memory: Arc<Memory>,
     /// Given back last, after the snapshot is in place.
     turn: Turn,
+}
+
+/// Who makes a change, for the audit trail.
+#[derive(Debug)]
+enum Author {
+    /// Somebody on the server's own machine.
+    Operator,
+    /// A caller, by a request.
+    Caller(Who, Arc<Record>),
+    /// The trail that is copied says it: it goes on where the original ends.
+    Original,
 }
 
 /// The writer lock of this process, and the connection that the last writer has left.
@@ -37,23 +53,28 @@ pub(super) type Turn = OwnedMutexGuard<Option<AnyConnection>>;
 impl Change {
     pub(super) async fn begin(
         mut turn: Turn,
-        door: &Door,
-        memory: Arc<ArcSwap<Snapshot>>,
+        door: Arc<Door>,
+        memory: Arc<Memory>,
     ) -> Result<Self, StoreError> {
-        let mut connection = begun(turn.take(), door).await?;
+        let mut connection = begun(turn.take(), &door).await?;
+        let begun = Instant::now();
         // First, so that the transaction is a writing one from its start and can never be a stale reader. On a server
         // it is where the writers of all mcpds stand in line.
         let moved = sqlx::query_as("UPDATE authz SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch, stamp");
         let (epoch, stamp): (i64, String) = within(moved.fetch_one(&mut connection)).await?;
-        let held = memory.load_full();
+        let held = memory.latest();
         let before = if held.is_of(epoch - 1, &stamp) {
             held
         } else {
             Arc::new(Snapshot::load(&mut connection).await?)
         };
         let now = door.now(&mut connection).await?;
-        let can_be_uncertain = matches!(door, Door::Server(_));
-        Ok(Self { connection, before, now, by: None, is_copy: false, memory, can_be_uncertain, turn })
+        Ok(Self { connection, before, now, begun, author: Author::Operator, door, memory, turn })
+    }
+
+    /// What this change is decided on.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { snapshot: Arc::clone(&self.before), now: self.now, asked: self.begun }
     }
 
     /// The state that this change starts from. Nobody can change it meanwhile: decide on this one.
@@ -66,14 +87,14 @@ impl Change {
         self.now
     }
 
-    /// Says who makes it, for the audit trail; without that it is made on the server's own machine.
+    /// Says who makes it; without that it is made on the server's own machine.
     pub(crate) fn made_by(&mut self, who: Who, record: Arc<Record>) {
-        self.by = Some((who, record));
+        self.author = Author::Caller(who, record);
     }
 
-    /// Says that everything is copied, the audit trail too: it goes on where the original ends.
+    /// Says that everything is copied, the audit trail too.
     pub(super) fn is_copy(&mut self) {
-        self.is_copy = true;
+        self.author = Author::Original;
     }
 
     /// Runs one statement and gives the number of rows that it met.
@@ -101,17 +122,41 @@ impl Change {
     /// that memory never hears of.
     pub(crate) async fn commit(mut self) -> Result<Arc<Snapshot>, StoreError> {
         let after = self.settle().await?;
-        let Self { mut connection, memory, mut turn, can_be_uncertain, .. } = self;
-        let finish = async move {
-            let committed = within(sqlx::query("COMMIT").execute(&mut connection)).await;
-            committed.map_err(|error| if can_be_uncertain { uncertain(error) } else { error })?;
-            memory.store(Arc::clone(&after));
-            *turn = Some(connection);
-            drop(turn);
-            Ok(after)
+        let finishing = tokio::spawn(self.finish(after));
+        // Only the waiting has an end: a slow disk may still write what it was told to write, and memory has to hear
+        // of that. A task fails to join only if it panicked or the runtime is gone.
+        match timeout(PATIENCE, finishing).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) | Err(_) => Err(StoreError::Uncertain),
+        }
+    }
+
+    async fn finish(self, after: Arc<Snapshot>) -> Result<Arc<Snapshot>, StoreError> {
+        let Self { mut connection, door, memory, mut turn, .. } = self;
+        let commit = sqlx::query("COMMIT").execute(&mut connection);
+        let committed = match *door {
+            // It is being written in a thread that cannot be told to stop.
+            Door::File(_) => commit.await.map_err(StoreError::from),
+            Door::Server(_) => within(commit).await,
         };
-        // A task fails to join only if it panicked or the runtime is gone.
-        tokio::spawn(finish).await.unwrap_or(Err(StoreError::Diverged("a change whose end is unknown")))
+        match committed {
+            Ok(_) => {
+                memory.keep(Arc::clone(&after));
+                *turn = Some(connection);
+                Ok(after)
+            }
+            Err(error) if door.rules_out_commit(&error) => Err(error),
+            Err(error) => {
+                tracing::error!(error = crate::log::chain(&error), "nobody knows whether a change was made");
+                drop(connection);
+                if let Door::File(_) = *door {
+                    memory.doubt();
+                    // Nobody else writes meanwhile: the turn is ours.
+                    memory.keep(read_again(&door).await);
+                }
+                Err(StoreError::Uncertain)
+            }
+        }
     }
 
     /// The state after it, if there may be such a one. Nothing but `COMMIT` comes after this.
@@ -131,14 +176,17 @@ impl Change {
 
     /// Appends what has changed to the audit trail, in the same transaction: without its entries no change is made.
     async fn write_down(&mut self, after: &Snapshot) -> Result<(), StoreError> {
-        if self.is_copy {
-            return Ok(());
-        }
         let mut facts = audit::changes(&self.before, after, self.now);
-        for fact in &mut facts {
-            fact.who = self.by.as_ref().map(|(who, _)| who.clone());
-            fact.request_id = self.by.as_ref().map(|(_, record)| record.request_id().to_owned());
-            fact.binding = self.by.as_ref().and_then(|(_, record)| record.binding()).map(String::from);
+        match &self.author {
+            Author::Original => return Ok(()),
+            Author::Operator => {}
+            Author::Caller(who, record) => {
+                for fact in &mut facts {
+                    fact.who = Some(who.clone());
+                    fact.request_id = Some(record.request_id().to_owned());
+                    fact.binding = record.binding().map(String::from);
+                }
+            }
         }
         audit::append(&mut self.connection, &facts).await.map(drop)
     }
@@ -160,13 +208,15 @@ async fn begun(left: Option<AnyConnection>, door: &Door) -> Result<AnyConnection
     Ok(connection)
 }
 
-/// Without the server's own word nobody knows whether a commit was done before the connection broke.
-fn uncertain(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(sqlx::Error::Database(said)) => {
-            StoreError::Unavailable(sqlx::Error::Database(said))
+/// What a file holds, as soon as it can be read.
+async fn read_again(door: &Door) -> Arc<Snapshot> {
+    loop {
+        let read = async { Snapshot::load(&mut door.open().await?).await };
+        match read.await {
+            Ok(snapshot) => return Arc::new(snapshot),
+            Err(error) => tracing::error!(error = crate::log::chain(&error), "the database cannot be read"),
         }
-        _ => StoreError::Uncertain,
+        sleep(BREATH).await;
     }
 }
 

@@ -23,7 +23,7 @@ const SERVER: &str = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
                       SELECT set_config('synchronous_commit', 'on', false) \
                       WHERE current_setting('synchronous_commit') = 'off'";
 
-/// How to a database is come by. As long as it is held, so is the claim to a file.
+/// The way to a database. As long as it is held, so is the claim to a file.
 #[derive(Debug)]
 pub(super) enum Door {
     File(Claim),
@@ -44,18 +44,49 @@ impl Door {
     pub(super) async fn open(&self) -> Result<AnyConnection, StoreError> {
         match self {
             Self::File(claim) => {
-                let mut connection = connect(&file_url(claim.file(), "rw")).await?;
-                within(connection.execute(FILE)).await?;
+                let mut connection = connect(&file_url(claim.file(), "rw")?).await?;
+                self.settle(&mut connection).await?;
                 Ok(connection)
             }
             Self::Server(server) => {
                 let mut connection = connect(server.url().as_str()).await?;
-                within(connection.execute(SERVER)).await?;
-                if follows(&mut connection).await? {
-                    return Err(StoreError::Standby);
-                }
-                Ok(connection)
+                self.settle(&mut connection).await?;
+                if follows(&mut connection).await? { Err(StoreError::Standby) } else { Ok(connection) }
             }
+        }
+    }
+
+    /// Says to a connection what it has to hold to.
+    pub(super) async fn settle(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        let settings = match self {
+            Self::File(_) => FILE,
+            Self::Server(_) => SERVER,
+        };
+        within(connection.execute(settings)).await.map(drop)
+    }
+
+    /// Lifts the limits on how long a statement may take, until [`Door::settle`].
+    pub(super) async fn take_time(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Server(_) => {
+                within(connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")).await.map(drop)
+            }
+        }
+    }
+
+    /// Says whether what the database said to `COMMIT` means that nothing was committed. Everything else means nothing: a
+    /// server that is told to stop may say so after it has committed, and a disk may fail after it has written.
+    pub(super) fn rules_out_commit(&self, error: &StoreError) -> bool {
+        let StoreError::Unavailable(sqlx::Error::Database(said)) = error else { return false };
+        let code = said.code().unwrap_or_default();
+        match self {
+            // Primary result codes, <https://sqlite.org/rescode.html>: ERROR (no transaction), BUSY, READONLY, FULL,
+            // CONSTRAINT. The code may have an extension above its lowest byte.
+            Self::File(_) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 1 | 5 | 8 | 13 | 19)),
+            // Classes of SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>: a constraint, no
+            // or a failed transaction, a conflict with another one, no room.
+            Self::Server(_) => ["23", "25", "40", "53"].iter().any(|class| code.starts_with(class)),
         }
     }
 
@@ -75,7 +106,7 @@ impl Door {
 
 /// Opens a connection that changes nothing, to a file that another process may be using.
 pub(super) async fn look_into(file: &Path) -> Result<AnyConnection, StoreError> {
-    connect(&file_url(file, "ro")).await
+    connect(&file_url(file, "ro")?).await
 }
 
 /// Opens a connection that changes nothing, also to a server that only follows another one.
@@ -109,10 +140,11 @@ async fn connect(url: &str) -> Result<AnyConnection, StoreError> {
 }
 
 /// The file exists already, with the right mode: see [`crate::place`].
-fn file_url(file: &Path, mode: &str) -> String {
-    // A path that is no text cannot be asked for: the command line takes text only.
-    let path = url::Url::from_file_path(file).map(|url| url.path().to_owned()).unwrap_or_default();
-    format!("sqlite://{path}?mode={mode}")
+fn file_url(file: &Path, mode: &str) -> Result<String, StoreError> {
+    let url = url::Url::from_file_path(file);
+    let url =
+        url.map_err(|()| sqlx::Error::Configuration("the path of the database is not absolute".into()))?;
+    Ok(format!("sqlite://{}?mode={mode}", url.path()))
 }
 
 /// Waits for the database, but not for ever.

@@ -11,6 +11,7 @@ mod change;
 mod copy;
 mod door;
 mod llms;
+mod memory;
 mod schema;
 mod snapshot;
 mod subjects;
@@ -26,13 +27,16 @@ pub(crate) use tokens::StoredToken;
 
 use crate::database::{Claimed, Database};
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
-use authority::Authority;
+use authority::{Authority, everything};
 use door::{Door, PATIENCE, within};
 use jiff::Timestamp;
+use memory::Memory;
 use sqlx::{AnyConnection, Connection as _};
 use std::sync::Arc;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -93,13 +97,15 @@ pub(crate) struct Moment {
     pub(crate) snapshot: Arc<Snapshot>,
     /// The time by which tokens expire.
     pub(crate) now: Timestamp,
+    /// When this was asked for: all of it was true after that.
+    pub(crate) asked: Instant,
 }
 
 /// The database, and what it says, in memory.
 #[derive(Debug)]
 pub(crate) struct Store {
     door: Arc<Door>,
-    memory: Arc<ArcSwap<Snapshot>>,
+    memory: Arc<Memory>,
     authority: Authority,
     /// One change at a time; see [`change::Turn`].
     writer: Arc<Mutex<Option<AnyConnection>>>,
@@ -121,7 +127,11 @@ impl Store {
         let door = Arc::new(Door::from(claimed));
         let mut connection = door.open().await?;
         schema::prepare(&door, &mut connection).await?;
-        let memory = Arc::new(ArcSwap::from_pointee(Snapshot::load(&mut connection).await?));
+        let snapshot = match *door {
+            Door::File(_) => Snapshot::load(&mut connection).await?,
+            Door::Server(_) => everything(&mut connection).await?,
+        };
+        let memory = Arc::new(Memory::new(snapshot));
         let (spare, left) = match *door {
             Door::File(_) => (Some(connection), None),
             Door::Server(_) => (None, Some(connection)),
@@ -146,7 +156,7 @@ impl Store {
     pub(crate) async fn change(&self) -> Result<Change, StoreError> {
         let turn = timeout(PATIENCE, Arc::clone(&self.writer).lock_owned());
         let turn = turn.await.map_err(|_| StoreError::Silent)?;
-        Change::begin(turn, &self.door, Arc::clone(&self.memory)).await
+        Change::begin(turn, Arc::clone(&self.door), Arc::clone(&self.memory)).await
     }
 
     /// The audit trail.

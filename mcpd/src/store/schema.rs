@@ -31,10 +31,13 @@ pub(super) async fn prepare(door: &Door, connection: &mut AnyConnection) -> Resu
     if recorded_version(connection).await.is_ok_and(|version| version == Some(newest())) {
         return Ok(());
     }
-    MIGRATOR.run(connection).await.map_err(|error| match error {
+    // A migration may take its time, and who comes second waits for who came first.
+    door.take_time(connection).await?;
+    MIGRATOR.run(&mut *connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StoreError::Newer(version),
         other => StoreError::Migration(other),
-    })
+    })?;
+    door.settle(connection).await
 }
 
 /// Refuses a schema that is not the one of this version.

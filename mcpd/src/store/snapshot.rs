@@ -66,6 +66,11 @@ impl Snapshot {
         self.epoch == epoch && self.stamp == stamp
     }
 
+    /// Says whether the database has gone on since.
+    pub(super) fn is_before(&self, epoch: i64) -> bool {
+        self.epoch < epoch
+    }
+
     /// Says whether nothing was ever written to the database.
     pub(super) fn is_blank(&self) -> bool {
         self.epoch == 0

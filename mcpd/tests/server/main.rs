@@ -26,5 +26,6 @@ mod start;
 mod stolen;
 mod streams;
 mod timing;
+mod uncertain;
 mod vigil;
 mod walks;

@@ -13,6 +13,7 @@
 //! | [`FakeEngine`] | a program that plays `vllm` or `llama-server`, for whoever starts and stops engines |
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
 //! | [`WireProxy`] | the network between mcpd and its PostgreSQL |
+//! | [`SlowDisk`] | the disk below a database file |
 //! | [`Refusing`], [`Blackhole`] | an address where nobody listens, and one where nobody answers |
 //!
 //! Everything listens on loopback only, ends with its value, and is waited for by signal: no test here sleeps for
@@ -39,6 +40,7 @@ mod mcpd;
 mod postgres;
 mod program;
 mod server;
+mod slow_disk;
 mod tls;
 pub mod tracer;
 mod vllm;
@@ -56,6 +58,7 @@ pub use http::{Exchange, Request, Response};
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
 pub use postgres::Postgres;
+pub use slow_disk::SlowDisk;
 pub use tls::Certificate;
 pub use vllm::Vllm;
 pub use wait::{required, wait_until};

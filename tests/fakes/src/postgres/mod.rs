@@ -185,11 +185,17 @@ impl Postgres {
 
     /// Starts it on the same port and the same data after [`Postgres::stop`] or [`Postgres::kill`].
     pub fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same with other settings, of the form `name=value`.
+    pub fn start_again_with(&mut self, settings: &[&str]) {
         assert!(self.postmaster.is_none(), "PostgreSQL runs");
         let mut command = self.programs.command("postgres", self.dir.path());
         command.arg("-D").arg(self.data()).arg("-k").arg(self.dir.path());
         command.args(["-p", &self.port().to_string()]);
-        for setting in SETTINGS {
+        // The last word counts.
+        for setting in SETTINGS.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         let log = File::options().create(true).append(true).open(self.log_file());
