@@ -6,6 +6,7 @@
 
 use crate::{
     audit::sound_trail,
+    cases::times,
     documents::{Documents, Write, Writer},
 };
 use fakes::Mcpd;
@@ -28,7 +29,7 @@ const MOMENT: u64 = 4000;
 
 #[test]
 fn d04_whatever_was_acknowledged_survives_a_kill_at_any_moment_of_a_write() {
-    let rounds = if std::env::var_os("MCPCTL_TEST_FULL").is_some() { 1000 } else { 300 };
+    let rounds = u64::from(times(300, 1000));
     let seed = seed();
     // Shown if the test fails. It repeats what is written and when the kill is meant to come; which thread is quicker
     // it cannot repeat.
