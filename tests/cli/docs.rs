@@ -114,6 +114,13 @@ fn the_page_for_a_team_gives_it_access_and_takes_it_away() {
 }
 
 #[test]
+fn the_page_for_the_audit_trail_shows_it_and_proves_it() {
+    let said = Reader::new().follows(&["install.md", "first-llm.md", "audit.md"]);
+    assert!(said.contains("create Llm/chat-prod") && said.contains("rbac/auditors created"), "{said}");
+    assert_eq!(said.matches("The audit trail is sound").count(), 3, "{said}");
+}
+
+#[test]
 fn the_page_for_backups_leads_to_the_same_server() {
     let said = Reader::new().follows(&["install.md", "first-llm.md", "backup.md", "first-llm.md"]);
     assert_eq!(said.matches(TEN_WORDS).count(), 2, "{said}");

@@ -155,8 +155,8 @@ const EVERYTHING: View = View {
 };
 
 const FAILOVERS: View = View {
-    columns: &["TIME", "WHO", "LLM", "REASON", "PROVIDER", "OUTCOME", "TOOK"],
-    wide: &["TYPE", "MODEL", "REPORTED", "SEQ", "REQUEST"],
+    columns: &["TIME", "WHO", "LLM", "REASON", "PROVIDER", "OUTCOME"],
+    wide: &["TOOK", "TYPE", "MODEL", "REPORTED", "SEQ", "REQUEST"],
     row: |entry, format| {
         let detail = entry.detail.as_ref().and_then(|detail| serde_json::from_str(detail.get()).ok());
         let detail: Value = detail.unwrap_or_default();
