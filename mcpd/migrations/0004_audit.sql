@@ -31,16 +31,18 @@ CREATE TABLE audit (
     prev         TEXT   NOT NULL,
     hash         TEXT   NOT NULL
 );
-CREATE INDEX audit_at ON audit (at);
+-- A page is found by one of these, or by the key, and is in order then.
 CREATE INDEX audit_subject ON audit (subject_name, seq);
 CREATE INDEX audit_llm ON audit (llm, seq);
+CREATE INDEX audit_llm_id ON audit (llm_id, seq);
 CREATE INDEX audit_event ON audit (event, seq);
+-- Where the entries of a time stand.
+CREATE INDEX audit_at ON audit (at, seq);
 
 -- Which reports of failovers are in the trail already, by who sent them.
 CREATE TABLE failover_reports (
     subject_kind TEXT   NOT NULL,
     subject_name TEXT   NOT NULL,
     id           TEXT   NOT NULL,
-    seq          BIGINT NOT NULL,
     PRIMARY KEY (subject_kind, subject_name, id)
 );

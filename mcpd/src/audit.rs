@@ -4,6 +4,7 @@
 //! [`Fact`] has no field for them. Changes of rights are not written here but with the change itself, in its
 //! transaction.
 
+mod room;
 pub(crate) mod trail;
 mod writer;
 
@@ -15,6 +16,7 @@ use crate::{
     store::{Fact, Ledger},
 };
 use mcp_api::{AuditEvent, AuditVerdict, LlmId, LlmName, Verb};
+use room::{Place, Room};
 use std::{
     sync::{
         Arc,
@@ -23,15 +25,15 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
+    sync::{
+        mpsc::{self, error::SendError},
+        oneshot,
+    },
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use writer::{Entry, Writer};
 
-/// How many facts may wait to be written.
-const WAITING_MAX: usize = 4096;
 /// How long a request waits for its entry, if it has to.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -48,19 +50,23 @@ pub(crate) enum Policy {
 #[derive(Debug)]
 pub(crate) struct Audit {
     policy: Policy,
-    queue: mpsc::Sender<Entry>,
+    /// As long as there is [`Room`].
+    queue: mpsc::UnboundedSender<Entry>,
+    room: Room,
     lost: Arc<AtomicU64>,
     closing: CancellationToken,
-    writing: JoinHandle<()>,
+    writing: TaskTracker,
 }
 
 impl Audit {
     /// Begins to write what is told from now on.
     pub(crate) fn begin(policy: Policy, ledger: &Arc<Ledger>) -> Self {
-        let (queue, told) = mpsc::channel(WAITING_MAX);
+        let (queue, told) = mpsc::unbounded_channel();
         let (lost, closing) = (Arc::<AtomicU64>::default(), CancellationToken::new());
-        let writer = Writer::new(Arc::clone(ledger), told, Arc::clone(&lost), closing.clone());
-        Self { policy, queue, lost, closing, writing: tokio::spawn(writer.write()) }
+        let writing = TaskTracker::new();
+        writing.spawn(Writer::new(Arc::clone(ledger), told, Arc::clone(&lost), closing.clone()).write());
+        writing.close();
+        Self { policy, queue, room: Room::new(), lost, closing, writing }
     }
 
     /// Has a fact written before the request goes on, or soon, as the policy says.
@@ -71,20 +77,32 @@ impl Audit {
                 Ok(())
             }
             Policy::Required => {
+                let place = self.place(&fact).ok_or(Problem::Database)?;
                 let (written, is_written) = oneshot::channel();
-                let entry = Entry { fact, written: Some(written) };
-                let waiting = async {
-                    self.queue.send(entry).await.ok()?;
-                    is_written.await.ok()
-                };
-                timeout(PATIENCE, waiting).await.ok().flatten().ok_or(Problem::Database)
+                self.hand_over(Entry { fact, written: Some(written), place: Some(place) });
+                timeout(PATIENCE, is_written).await.ok().and_then(Result::ok).ok_or(Problem::Database)
             }
         }
     }
 
-    /// Has a fact written soon. One for which there is no room is counted.
+    /// Has a fact written soon. One for which there is no room is counted, unless entries are required: what nobody can
+    /// refuse any more is kept then, however much is waiting.
     pub(crate) fn mention(&self, fact: Fact) {
-        if self.queue.try_send(Entry { fact, written: None }).is_err() {
+        let place = self.place(&fact);
+        if place.is_some() || self.policy == Policy::Required {
+            self.hand_over(Entry { fact, written: None, place });
+        } else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn place(&self, fact: &Fact) -> Option<Place> {
+        self.room.find(fact.who.as_ref().map(|who| &who.subject))
+    }
+
+    fn hand_over(&self, entry: Entry) {
+        // Nobody writes any more once the server has stopped; who waits for it hears that at once.
+        if let Err(SendError(Entry { written: None, .. })) = self.queue.send(entry) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -92,12 +110,7 @@ impl Audit {
     /// Writes what is still waiting, once; nothing told after this is written.
     pub(crate) async fn close(&self, patience: Duration) {
         self.closing.cancel();
-        let ended = async {
-            while !self.writing.is_finished() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if timeout(patience, ended).await.is_err() {
+        if timeout(patience, self.writing.wait()).await.is_err() {
             tracing::error!("audit rows may be lost: the database does not answer, and the server stops");
         }
     }
@@ -150,5 +163,83 @@ fn by(caller: &Caller, event: AuditEvent) -> Fact {
         verb: Some(Verb::Run),
         request_id: Some(caller.record().request_id().to_owned()),
         ..Fact::new(event, caller.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        app::now,
+        database::Database,
+        store::{Search, Store, Who, open},
+    };
+    use futures_util::FutureExt;
+    use mcp_api::{Subject, SubjectKind};
+
+    const ENDING: Duration = Duration::from_mins(1);
+
+    async fn open_in(folder: &tempfile::TempDir) -> Store {
+        open(Database::find(None, Some(&folder.path().join("data")), |_| None).unwrap()).await.unwrap()
+    }
+
+    fn of(name: &str) -> Fact {
+        let subject = Subject { kind: SubjectKind::User, name: name.parse().unwrap() };
+        Fact { who: Some(Who { subject, token_id: "id".into() }), ..Fact::new(AuditEvent::Inference, now()) }
+    }
+
+    /// Of whom there are entries, in their order, at most one page.
+    async fn written(store: &Store) -> Vec<String> {
+        let search = Search { limit: 1000, ..Search::default() };
+        let (entries, _) = store.ledger().page(&search).await.unwrap();
+        entries.into_iter().filter_map(|entry| Some(entry.subject?.name)).collect()
+    }
+
+    #[tokio::test]
+    async fn d03_what_was_refused_because_nobody_waited_for_its_entry_is_not_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_in(&folder).await;
+        let audit = Audit::begin(Policy::Required, store.ledger());
+        let change = store.change().await.unwrap();
+        let first = audit.tell(of("first"));
+        // A client that hangs up, or eight seconds.
+        assert!(audit.tell(of("gone")).now_or_never().is_none());
+        drop(change);
+        first.await.unwrap();
+        audit.tell(of("last")).await.unwrap();
+        assert_eq!(written(&store).await, ["first", "last"]);
+    }
+
+    #[tokio::test]
+    async fn a11_where_entries_are_required_a_cut_is_written_however_much_is_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_in(&folder).await;
+        let audit = Audit::begin(Policy::Required, store.ledger());
+        let full: Vec<_> = std::iter::from_fn(|| audit.room.find(None)).collect();
+        assert!(matches!(audit.tell(of("late")).now_or_never(), Some(Err(Problem::Database))));
+        audit.mention(of("cut"));
+        audit.close(ENDING).await;
+        drop(full);
+        assert_eq!((written(&store).await, audit.lost.load(Ordering::Relaxed)), (vec!["cut".to_owned()], 0));
+    }
+
+    #[tokio::test]
+    async fn k09_whoever_floods_the_trail_pushes_out_only_entries_of_its_own_and_they_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_in(&folder).await;
+        let audit = Audit::begin(Policy::BestEffort, store.ledger());
+        let change = store.change().await.unwrap();
+        for _ in 0..20_000 {
+            audit.mention(of("mallory"));
+        }
+        audit.mention(of("dana"));
+        let lost = audit.lost.load(Ordering::Relaxed);
+        assert!(lost > 10_000, "one subject took the whole room: {lost}");
+        drop(change);
+        audit.close(ENDING).await;
+        let search = Search { subject: Some("dana".into()), limit: 1000, ..Search::default() };
+        assert_eq!(store.ledger().page(&search).await.unwrap().0.len(), 1);
+        let head = store.ledger().head().await.unwrap();
+        assert_eq!(head.seq + lost, 20_001);
     }
 }

@@ -31,20 +31,20 @@ pub(crate) async fn take(
         return Err(Problem::Invalid(format!("More than {REPORTS_MAX} reports at once.")));
     }
     let mut receipt = FailoverReceipt::default();
-    let mut facts = Vec::new();
+    let mut taken = Vec::new();
     for report in &sent.reports {
         match fault(report) {
             None => {
                 receipt.accepted.push(report.id.clone());
-                facts.push(fact(&caller, report));
+                taken.push((report.id.clone(), fact(&caller, report)));
             }
             Some(field) => receipt
                 .rejected
                 .push(Rejected { id: report.id.chars().take(TEXT_MAX).collect(), field: field.to_owned() }),
         }
     }
-    if !facts.is_empty() {
-        app.store.ledger().append(&facts, None).await?;
+    if !taken.is_empty() {
+        app.store.ledger().report(caller.subject(), taken).await?;
     }
     Ok(Json(receipt))
 }
@@ -67,7 +67,6 @@ fn fact(caller: &Caller, report: &FailoverReport) -> Fact {
         request_id: Some(report.request_id.clone()),
         // A value of our own always serialises.
         detail: to_raw_value(&detail).ok(),
-        once: Some(report.id.clone()),
         ..Fact::new(AuditEvent::Failover, caller.now())
     }
 }
@@ -108,6 +107,7 @@ impl From<NotWritten> for Problem {
         match error {
             NotWritten::Failed(error) => error.into(),
             NotWritten::Uncertain(_) => Self::Uncertain,
+            NotWritten::Busy => Self::Database,
         }
     }
 }

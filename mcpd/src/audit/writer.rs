@@ -1,5 +1,6 @@
 //! Writes facts in the order in which they were told, many at once, and tries again while the database is away.
 
+use super::room::Place;
 use crate::{
     log::chain,
     store::{Fact, Ledger, NotWritten},
@@ -33,12 +34,21 @@ const COMPLAINTS: Duration = Duration::from_secs(10);
 pub(super) struct Entry {
     pub(super) fact: Fact,
     pub(super) written: Option<oneshot::Sender<()>>,
+    /// Given back once nothing is to be done with it any more.
+    pub(super) place: Option<Place>,
+}
+
+impl Entry {
+    /// Says that who waited for it has gone, and was refused or has refused: it is not to be written later.
+    fn is_given_up(&self) -> bool {
+        self.written.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 /// The one who writes.
 pub(super) struct Writer {
     ledger: Arc<Ledger>,
-    told: mpsc::Receiver<Entry>,
+    told: mpsc::UnboundedReceiver<Entry>,
     lost: Arc<AtomicU64>,
     closing: CancellationToken,
     complained: Option<Instant>,
@@ -47,7 +57,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         ledger: Arc<Ledger>,
-        told: mpsc::Receiver<Entry>,
+        told: mpsc::UnboundedReceiver<Entry>,
         lost: Arc<AtomicU64>,
         closing: CancellationToken,
     ) -> Self {
@@ -83,16 +93,17 @@ impl Writer {
     }
 
     /// Writes a batch. Nobody is kept waiting for a second try: who had to have it written is told that it is not.
-    async fn record(&mut self, batch: Vec<Entry>) {
-        let (mut facts, mut waiting): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|entry| (entry.fact, entry.written)).unzip();
+    async fn record(&mut self, mut batch: Vec<Entry>) {
+        batch.retain(|entry| !entry.is_given_up());
+        let (mut facts, mut rest): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|entry| (entry.fact, (entry.written, entry.place))).unzip();
         let mut tried: Option<AuditHead> = None;
-        loop {
+        while !facts.is_empty() {
             let error = match self.ledger.append(&facts, tried.as_ref()).await {
                 Ok(()) => {
-                    for written in waiting.into_iter().flatten() {
+                    for (written, _) in rest {
                         // Who has hung up meanwhile needs no answer.
-                        let _ = written.send(());
+                        let _ = written.map(|written| written.send(()));
                     }
                     return;
                 }
@@ -101,23 +112,24 @@ impl Writer {
             if let NotWritten::Uncertain(end) = &error {
                 tried = Some(end.clone());
             }
-            if !waiting.is_empty() {
-                // Who waited is told, and refused; what was refused is not to be written later.
-                let kept = facts.into_iter().zip(waiting.drain(..)).filter(|(_, written)| written.is_none());
-                facts = kept.map(|(fact, _)| fact).collect();
-            }
+            // Who waited is told, and refused; what was refused is not to be written later.
+            let kept = facts.into_iter().zip(rest).filter(|(_, (written, _))| written.is_none());
+            (facts, rest) = kept.unzip();
             self.complain(&error, facts.len());
-            if facts.is_empty() {
-                return;
-            }
             if self.closing.is_cancelled() {
                 self.lost.fetch_add(facts.len() as u64, Ordering::Relaxed);
                 return;
             }
-            tokio::select! {
-                () = sleep(BREATH) => {}
-                () = self.closing.cancelled() => {}
+            if !facts.is_empty() {
+                self.breathe().await;
             }
+        }
+    }
+
+    async fn breathe(&self) {
+        tokio::select! {
+            () = sleep(BREATH) => {}
+            () = self.closing.cancelled() => {}
         }
     }
 

@@ -4,15 +4,22 @@
 mod changes;
 mod insert;
 mod ledger;
+mod once;
+mod search;
 
 pub(super) use changes::changes;
 pub(crate) use ledger::{Ledger, NotWritten};
+pub(crate) use search::Search;
 
 use super::{StoreError, door::within, time, touched};
 use jiff::Timestamp;
 use mcp_api::{AuditEntry, AuditEvent, AuditHead, AuditSubject, AuditVerdict, Subject, Verb};
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::{AnyConnection, FromRow};
+
+/// The columns of an entry, in the order in which they are read and written.
+const COLUMNS: &str = "seq, at, event, subject_kind, subject_name, token_id, verb, object, llm, llm_id, verdict, \
+                       binding, request_id, detail, prev, hash";
 
 /// Something that happened, before it has its place in the trail.
 #[derive(Debug, Clone)]
@@ -28,8 +35,6 @@ pub(crate) struct Fact {
     pub(crate) binding: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) detail: Option<Box<RawValue>>,
-    /// What its sender calls it: from one sender it is written once.
-    pub(crate) once: Option<String>,
 }
 
 /// Somebody who had logged in.
@@ -37,19 +42,6 @@ pub(crate) struct Fact {
 pub(crate) struct Who {
     pub(crate) subject: Subject,
     pub(crate) token_id: String,
-}
-
-/// What to look for. Everything that is left out matches all.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Search {
-    pub(crate) after: u64,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) subject: Option<String>,
-    /// By name or by id.
-    pub(crate) llm: Option<String>,
-    pub(crate) event: Option<AuditEvent>,
-    pub(crate) limit: u32,
 }
 
 impl Fact {
@@ -67,7 +59,6 @@ impl Fact {
             binding: None,
             request_id: None,
             detail: None,
-            once: None,
         }
     }
 
@@ -118,10 +109,8 @@ async fn append_after(
     let mut sealed = Vec::with_capacity(facts.len());
     for fact in facts {
         let entry = fact.sealed(head.seq + 1, head.hash.clone());
-        if is_new(connection, fact, entry.seq).await? {
-            head = entry.head();
-            sealed.push((fact, entry));
-        }
+        head = entry.head();
+        sealed.push((fact, entry));
     }
     insert::insert(connection, &sealed).await?;
     let moved = sqlx::query("UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1")
@@ -146,21 +135,6 @@ pub(super) async fn head(connection: &mut AnyConnection) -> Result<AuditHead, St
 fn head_of((seq, hash): (i64, String)) -> Result<AuditHead, StoreError> {
     let seq = u64::try_from(seq).map_err(|_| StoreError::Unreadable("a negative end of the trail".into()))?;
     Ok(AuditHead { seq, hash })
-}
-
-/// Takes note of a fact that is to be written once, and says whether this is the first time.
-async fn is_new(connection: &mut AnyConnection, fact: &Fact, seq: u64) -> Result<bool, StoreError> {
-    let (Some(once), Some(who)) = (&fact.once, &fact.who) else { return Ok(true) };
-    let noted = sqlx::query(
-        "INSERT INTO failover_reports (subject_kind, subject_name, id, seq) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(who.subject.kind.as_str())
-    .bind(who.subject.name.as_str())
-    .bind(once)
-    .bind(number(seq)?)
-    .execute(connection);
-    Ok(within(noted).await?.rows_affected() == 1)
 }
 
 fn number(seq: u64) -> Result<i64, StoreError> {

@@ -1,7 +1,8 @@
 //! Copies everything from one database into another, empty one: to move, to back up, to restore. Reads the source at
 //! one moment and writes the target in one change, so that there is a whole copy or none.
 
-use super::{Change, StoreError, door, schema};
+use self::Kind::{Number, Text};
+use super::{Change, StoreError, door, schema, touched};
 use crate::database::Database;
 use futures_util::TryStreamExt;
 use sqlx::{AnyConnection, AssertSqlSafe, Row, any::AnyRow};
@@ -20,7 +21,6 @@ enum Kind {
     Text,
     Number,
 }
-use Kind::{Number, Text};
 
 /// All of them, what is referred to before what refers to it. A test compares this with the schema.
 const TABLES: &[Table] = &[
@@ -103,9 +103,12 @@ const TABLES: &[Table] = &[
     Table { name: "audit_head", columns: &[("one", Number), ("seq", Number), ("hash", Text)] },
     Table {
         name: "failover_reports",
-        columns: &[("subject_kind", Text), ("subject_name", Text), ("id", Text), ("seq", Number)],
+        columns: &[("subject_kind", Text), ("subject_name", Text), ("id", Text)],
     },
 ];
+
+/// Tables of one row, which a migration has put there already. Nothing is ever removed from the others.
+const FILLED: [&str; 2] = ["authz", "audit_head"];
 
 /// How much of one table was copied.
 #[derive(Debug)]
@@ -123,16 +126,31 @@ impl Change {
         self.is_copy();
         let mut source = door::freeze(source).await?;
         schema::must_be_current(&mut source).await?;
-        for table in TABLES.iter().rev() {
-            // What a migration has put there: the first epoch, for example.
-            self.execute(sqlx::query(AssertSqlSafe(format!("DELETE FROM {}", table.name)))).await?;
+        for table in FILLED {
+            self.execute_one(sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}"))), table).await?;
         }
         let mut copied = Vec::with_capacity(TABLES.len());
         for table in TABLES {
             let rows = self.copy_table(table, &mut source).await?;
             copied.push(Copied { table: table.name, rows });
         }
+        self.must_end_where_it_says().await?;
         Ok(copied)
+    }
+
+    /// An audit trail without its end would go on as if nothing were missing.
+    async fn must_end_where_it_says(&mut self) -> anyhow::Result<()> {
+        let ends = sqlx::query(
+            "UPDATE audit_head SET seq = seq WHERE (seq = 0 AND NOT EXISTS (SELECT 1 FROM audit)) \
+             OR (seq = (SELECT MAX(seq) FROM audit) \
+                 AND hash = (SELECT hash FROM audit WHERE audit.seq = audit_head.seq))",
+        );
+        let is_whole = self.execute(ends).await? == 1;
+        anyhow::ensure!(
+            is_whole,
+            "the last entries of the audit trail are missing, or are not those that it ends with"
+        );
+        Ok(())
     }
 
     async fn copy_table(&mut self, table: &Table, source: &mut AnyConnection) -> anyhow::Result<u64> {
@@ -163,7 +181,9 @@ impl Change {
                 };
             }
         }
-        self.execute(query).await
+        let inserted = self.execute(query).await?;
+        touched(inserted, rows.len() as u64, table.name)?;
+        Ok(inserted)
     }
 }
 
@@ -190,7 +210,9 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::open;
+    use crate::{app::now, store::open};
+    use mcp_api::{Subject, SubjectKind};
+    use sqlx::Connection as _;
 
     #[tokio::test]
     async fn no_table_and_no_column_is_left_out() {
@@ -212,5 +234,33 @@ mod tests {
             .collect();
         listed.sort();
         assert_eq!(there, listed);
+    }
+
+    #[tokio::test]
+    async fn k09_a_trail_without_its_end_is_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let find = |name: &str| Database::find(None, Some(&folder.path().join(name)), |_| None).unwrap();
+        let source = find("source");
+        let store = open(source.clone()).await.unwrap();
+        let mut change = store.change().await.unwrap();
+        let dana = Subject { kind: SubjectKind::User, name: "dana".parse().unwrap() };
+        change.insert_subject(&dana, now()).await.unwrap();
+        change.commit().await.unwrap();
+        store.close().await;
+        for (name, tampering) in [
+            ("whole", None),
+            ("other", Some("UPDATE audit SET hash = prev")),
+            ("missing", Some("DELETE FROM audit")),
+        ] {
+            if let Some(tampering) = tampering {
+                let url = format!("sqlite://{source}");
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                sqlx::query(tampering).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            let target = open(find(name)).await.unwrap();
+            let copied = target.change().await.unwrap().copy_from(&source).await;
+            assert_eq!(copied.is_ok(), tampering.is_none(), "{name}: {copied:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Writes entries, many with one statement: while they are written nobody else can append, on any server.
 
-use super::{Fact, number};
+use super::{COLUMNS, Fact, number};
 use crate::store::{StoreError, door::within, touched};
 use mcp_api::AuditEntry;
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -9,9 +9,6 @@ use std::fmt::Write as _;
 /// So many rows go with one statement, as long as there are so many. Few numbers, because each is a statement of its
 /// own for the database.
 const AT_ONCE: [usize; 3] = [64, 8, 1];
-/// In the order in which they are bound.
-const COLUMNS: &str = "seq, at, event, subject_kind, subject_name, token_id, verb, object, llm, llm_id, verdict, \
-                       binding, request_id, detail, prev, hash";
 
 /// An entry and the fact that it tells.
 pub(super) type Sealed<'a> = (&'a Fact, AuditEntry);
@@ -58,8 +55,12 @@ async fn insert_at_once(connection: &mut AnyConnection, entries: &[Sealed<'_>]) 
 }
 
 fn statement(rows: usize) -> String {
-    let width = COLUMNS.split(',').count();
-    let mut text = format!("INSERT INTO audit ({COLUMNS}) VALUES ");
+    format!("INSERT INTO audit ({COLUMNS}) VALUES {}", places(rows, COLUMNS.split(',').count()))
+}
+
+/// Where the values of so many rows are bound: `($1, $2), ($3, $4)`.
+pub(super) fn places(rows: usize, width: usize) -> String {
+    let mut text = String::new();
     for row in 0..rows {
         for column in 0..width {
             let before = if column > 0 { ", " } else { ["(", ", ("][usize::from(row > 0)] };

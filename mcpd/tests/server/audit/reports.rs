@@ -1,8 +1,8 @@
 //! Reports of failovers: taken once, from everybody with a token, and never believed more than that.
 
-use super::{entries, of, sound_trail, wait_for};
-use crate::cases::error_of;
-use fakes::{Mcpd, Response};
+use super::{PROBE, entries, of, sound_trail, wait_for};
+use crate::cases::{CHAT, LIMIT, error_of};
+use fakes::{Mcpd, Postgres, Response, required, wait_until};
 use mcp_api::{FailoverReceipt, paths};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, thread};
@@ -62,4 +62,38 @@ fn a_report_that_cannot_be_taken_is_named_and_holds_up_no_other() {
     let many: Vec<_> = (0..101).map(report).collect();
     assert_eq!(error_of(&send(&mcpd, &dana, &many)).0, 422);
     assert_eq!(entries(&mcpd, "event=failover").len(), 1);
+}
+
+/// Another server is just taking the same report down, and is slow.
+#[test]
+fn d08_a_report_that_has_to_wait_holds_up_no_request() {
+    use sqlx::{Connection, Executor};
+    let Some(postgres) = Postgres::start() else { return required("PostgreSQL") };
+    let mcpd = Mcpd::builder().on(&postgres).arg("--audit").arg("required").start();
+    mcpd.create_llm("chat", "http://127.0.0.1:9/v1");
+    let dana = mcpd.user_with("dana", &[]);
+    let reports = [report(1)];
+    sqlx::any::install_default_drivers();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = || runtime.block_on(sqlx::AnyConnection::connect(&mcpd.database_url())).unwrap();
+    let (mut slow, mut watching) = (connect(), connect());
+    let mut run = |statement: &'static str| runtime.block_on(slow.execute(statement)).unwrap();
+    run("BEGIN");
+    run("INSERT INTO failover_reports (subject_kind, subject_name, id) \
+         VALUES ('User', 'dana', '00000000000000000000000000000001')");
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| send(&mcpd, &dana, &reports));
+        wait_until(LIMIT, "a report that waits", || {
+            let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+            let waiting: i64 =
+                runtime.block_on(sqlx::query_scalar(waiting).fetch_one(&mut watching)).unwrap();
+            waiting == 1
+        });
+        assert_eq!(mcpd.request("HEAD", CHAT, Some(mcpd.admin_token()), &PROBE, b"").status, 200);
+        assert!(!sending.is_finished(), "the probe waited for somebody's report");
+        run("ROLLBACK");
+        assert_eq!(accepted(&sending.join().unwrap()).len(), 1);
+    });
+    assert_eq!(entries(&mcpd, "event=failover").len(), 1);
+    sound_trail(&mcpd);
 }
