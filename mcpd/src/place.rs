@@ -45,6 +45,8 @@ impl Place {
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state/mcpd")))
             .ok_or(PlaceError::Homeless)?;
         let folder = std::path::absolute(&folder).map_err(|source| io_error(&folder, source))?;
+        // What opens the file wants a URL, and a URL of a file has no working folder.
+        let folder = std::path::absolute(&folder).map_err(|error| io_error(&folder, error))?;
         Ok(Self { file: folder.join("mcpd.db") })
     }
 
@@ -166,6 +168,12 @@ mod tests {
 
     fn place(folder: &Path) -> Place {
         Place::find(Some(folder), |_| None).unwrap()
+    }
+
+    #[test]
+    fn a_folder_named_from_here_is_the_same_folder() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(place(Path::new("data")).file(), here.join("data/mcpd.db"));
     }
 
     #[test]
