@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mcpd");
 
 /// A data folder, new for each kill.
@@ -59,7 +59,7 @@ impl Home {
         let tracer = Tracer::start(traced, Who::Itself, when, true);
         let mut killed = false;
         loop {
-            match tracer.next(LIMIT).expect("the migration ends") {
+            match tracer.next(LIMIT).unwrap() {
                 Seen::Killed(_) => killed = true,
                 Seen::Ended(code) => {
                     let said = fs::read_to_string(self.dir.path().join("output")).unwrap();

@@ -145,7 +145,7 @@ impl<'a> Play<'a> {
         while !self.is_over.load(Ordering::SeqCst) {
             let (number, token) = holder.token.lock().unwrap().clone();
             let begun = Instant::now();
-            let status = uses(mcpd, WAYS[way].name(), &token, asked.len() % 2 == 0);
+            let status = uses(mcpd, WAYS[way].name(), &token, asked.len().is_multiple_of(2));
             let ended = Instant::now();
             holder.answered[replica].fetch_add(1, Ordering::SeqCst);
             match status {
