@@ -125,16 +125,15 @@ words!(
         Secrets = "secrets",
         /// The audit trail; there is only `view`, of all of it.
         Audit = "audit",
-        /// All of them.
+        /// All of them; but `secrets` and `audit` only for the role `admin`, other roles on these two name them.
         Any = "*",
     }
 );
 
 impl Resource {
-    /// Says whether a binding on `self` is about `other`.
-    #[must_use]
-    pub fn covers(self, other: Self) -> bool {
-        self == Self::Any || self == other
+    /// Says whether only the role `admin` reaches it through `*`.
+    fn must_be_named(self) -> bool {
+        matches!(self, Self::Secrets | Self::Audit)
     }
 }
 
@@ -190,6 +189,15 @@ pub struct RoleBinding {
     /// grant with a name never allows `create` nor a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ResourceName>,
+}
+
+impl RoleBinding {
+    /// Says whether the grant is about things of this kind.
+    #[must_use]
+    pub fn is_about(&self, kind: Resource) -> bool {
+        let reaches_all = self.role == Role::Admin || !kind.must_be_named();
+        self.resource == kind || (self.resource == Resource::Any && reaches_all)
+    }
 }
 
 /// The name of the one resource a binding is about: an LLM, a binding, a subject or a token.

@@ -92,7 +92,7 @@ fn allows(grant: &RoleBinding, verb: Verb, on: On<'_>) -> bool {
         Some(_) if verb == Verb::Create => false,
         Some(name) => names.contains(&name.as_str()),
     };
-    reaches && grant.role.includes(verb) && grant.resource.covers(kind)
+    reaches && grant.role.includes(verb) && grant.is_about(kind)
 }
 
 /// Names what the holder of `rights` would give away without holding it: nobody grants what they do not hold.
@@ -109,7 +109,7 @@ pub(crate) fn missing_rights<'a>(
 fn subsumes(held: &RoleBinding, granted: &RoleBinding) -> bool {
     use mcp_api::Role;
     (held.role == Role::Admin || held.role == granted.role)
-        && held.resource.covers(granted.resource)
+        && held.is_about(granted.resource)
         && (held.name.is_none() || held.name == granted.name)
 }
 

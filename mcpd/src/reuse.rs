@@ -24,7 +24,7 @@ fn mentions(rbac: &Rbac, kind: Kind, name: &str) -> bool {
         rbac.subjects.iter().any(is_it)
     });
     let is_about = rbac.role_bindings.iter().any(|grant| {
-        grant.resource.covers(resource(kind)) && grant.name.as_ref().map(ResourceName::as_str) == Some(name)
+        grant.is_about(resource(kind)) && grant.name.as_ref().map(ResourceName::as_str) == Some(name)
     });
     is_held || is_about
 }

@@ -125,7 +125,7 @@ fn a_group_that_does_not_exist_gives_nobody_anything_and_waits() {
 /// A08: each line is a grant that is held, one that is to be handed on, and whether that is allowed.
 #[test]
 fn a08_what_is_handed_on_is_within_what_is_held() {
-    use Resource::{Any, Llms, Rbac, Users};
+    use Resource::{Any, Audit, Llms, Rbac, Secrets, Users};
     use Role::{Admin, Edit, Run, View};
     for (held, given, passes) in [
         ((Run, Llms, None), (Run, Llms, None), true),
@@ -134,6 +134,17 @@ fn a08_what_is_handed_on_is_within_what_is_held() {
         ((Admin, Llms, None), (Run, Llms, None), true),
         ((Admin, Any, None), (Admin, Rbac, Some("x")), true),
         ((View, Any, Some("x")), (View, Users, Some("x")), true),
+        ((Run, Any, None), (Run, Any, None), true),
+        ((Admin, Any, None), (Run, Secrets, None), true),
+        ((Admin, Any, None), (View, Audit, None), true),
+        ((Admin, Any, None), (Run, Any, None), true),
+        ((Admin, Any, Some("x")), (Run, Secrets, Some("x")), true),
+        ((Run, Any, None), (Run, Secrets, None), false),
+        ((Run, Any, None), (Run, Secrets, Some("x")), false),
+        ((Run, Any, Some("x")), (Run, Secrets, Some("x")), false),
+        ((View, Any, None), (View, Audit, None), false),
+        ((Run, Secrets, None), (Run, Any, None), false),
+        ((Run, Any, None), (Admin, Any, None), false),
         ((Run, Llms, Some("x")), (Run, Llms, None), false),
         ((Run, Llms, Some("x")), (Run, Llms, Some("y")), false),
         ((Run, Llms, None), (View, Llms, None), false),

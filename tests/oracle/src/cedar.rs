@@ -1,7 +1,8 @@
 //! The same role bindings as Cedar policies, from what the documentation promises:
 //!
 //! - Rights are additive and what nothing grants is denied: each grant is one `permit`.
-//! - `*` is about every kind: every kind is in `Kind::"*"`.
+//! - `*` is about every kind, but about secrets and the audit trail only with the role `admin`: every kind is in
+//!   `Kind::"* of admin"`, and all but these two are in `Kind::"*"`.
 //! - The role `admin` includes every verb: every action is in the role of its name and in `admin`.
 //! - Members of a group hold what it holds: they are in it.
 //! - A binding with a name is about the one thing of that name, and a thing may have several: it is in all of them.
@@ -52,14 +53,30 @@ fn binding_of(id: &PolicyId) -> String {
     text.split('/').next().unwrap_or(text).to_owned()
 }
 
+/// What `*` means in a grant of this role.
+fn everything(role: Role) -> &'static str {
+    if role == Role::Admin { "* of admin" } else { "*" }
+}
+
+/// Every `*` that this kind is in.
+fn everything_with(kind: Resource) -> &'static [&'static str] {
+    match kind {
+        Resource::Secrets | Resource::Audit => &["* of admin"],
+        Resource::Llms | Resource::Rbac | Resource::Users | Resource::Tokens | Resource::Any => {
+            &["*", "* of admin"]
+        }
+    }
+}
+
 /// One grant to one subject.
 fn permit(subject: &Subject, what: &RoleBinding) -> String {
     let principal = format!("principal in {}::{:?}", subject.kind, subject.name.as_str());
     let action = format!("action in Action::{:?}", role(what.role));
+    let kind = if what.resource == Resource::Any { everything(what.role) } else { what.resource.as_str() };
     match &what.name {
-        None => format!("permit({principal}, {action}, resource in Kind::{:?});", what.resource.as_str()),
+        None => format!("permit({principal}, {action}, resource in Kind::{kind:?});"),
         Some(name) => {
-            let named = named(what.resource, name.as_str());
+            let named = named(kind, name.as_str());
             format!(
                 "permit({principal}, {action}, resource in Name::{named:?}) unless {{ action == Action::\"create\" }};"
             )
@@ -69,9 +86,10 @@ fn permit(subject: &Subject, what: &RoleBinding) -> String {
 
 fn entities(case: &Case) -> anyhow::Result<Entities> {
     let mut all = vec![thing(case)?, entity(who(&case.asker)?, groups_of(case)?)];
-    let any = uid("Kind", Resource::Any.as_str())?;
-    for kind in Resource::ALL.iter().filter(|kind| **kind != Resource::Any) {
-        all.push(entity(uid("Kind", kind.as_str())?, HashSet::from([any.clone()])));
+    for kind in Resource::ALL {
+        let wider = everything_with(*kind).iter().filter(|any| **any != kind.as_str());
+        let wider = wider.map(|any| uid("Kind", any)).collect::<anyhow::Result<_>>()?;
+        all.push(entity(uid("Kind", kind.as_str())?, wider));
     }
     for verb in Verb::ALL {
         let roles = [verb.as_str(), Role::Admin.as_str()];
@@ -100,13 +118,14 @@ fn asked(case: &Case) -> anyhow::Result<EntityUid> {
 fn thing(case: &Case) -> anyhow::Result<Entity> {
     let mut parents = HashSet::from([uid("Kind", case.resource.as_str())?]);
     for name in &case.names {
-        parents.insert(uid("Name", &named(case.resource, name))?);
-        parents.insert(uid("Name", &named(Resource::Any, name))?);
+        for kind in everything_with(case.resource).iter().chain([&case.resource.as_str()]) {
+            parents.insert(uid("Name", &named(kind, name))?);
+        }
     }
     Ok(entity(uid("Thing", "it")?, parents))
 }
 
-fn named(kind: Resource, name: &str) -> String {
+fn named(kind: &str, name: &str) -> String {
     format!("{kind}/{name}")
 }
 

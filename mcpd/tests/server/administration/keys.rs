@@ -140,6 +140,9 @@ fn k10_a_key_is_used_by_whoever_may_use_that_one() {
     assert_eq!(send_as(&stage.mcpd, &viewer, "POST", paths::LLMS, &spec, None).status, 403);
     let boss = stage.mcpd.user_with("boss", &[EDITOR, &[("run", "secrets", None)]].concat());
     assert_eq!(send_as(&stage.mcpd, &boss, "POST", paths::LLMS, &by_file, None).status, 201);
+    // Nor does a right on `*` that is not all of them reach keys.
+    let runner = stage.mcpd.user_with("runner", &[EDITOR, &[("run", "*", None)]].concat());
+    assert_eq!(send_as(&stage.mcpd, &runner, "POST", paths::LLMS, &spec, None).status, 403);
 }
 
 #[test]
