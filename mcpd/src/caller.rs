@@ -90,7 +90,8 @@ impl Caller {
         }
     }
 
-    /// Lets the caller pass if it holds everything that it would give away, or take away from others.
+    /// Lets the caller pass if it holds everything that it would give away. Names what it lacks, so this is for rights
+    /// that the caller itself has named.
     pub(crate) fn must_hold<'a>(
         &self,
         granted: impl IntoIterator<Item = &'a RoleBinding>,

@@ -15,6 +15,7 @@ mod caller;
 pub mod cli;
 mod config;
 mod database;
+mod discretion;
 mod etag;
 mod failover_reports;
 mod frame;

@@ -109,7 +109,7 @@ async fn rewrite(
     Ok(terms.stamp(versioned(&ETag::of(&new.spec), new.stamp(Json(shown)))))
 }
 
-/// Answers with the LLM that is no more. Bindings that name it stay, and apply to a later one of that name.
+/// Answers with the LLM that is no more, if the caller may view it. Bindings that name it stay, and apply to a later one of that name.
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -121,5 +121,7 @@ pub(crate) async fn delete(
     terms.meet(&ETag::of(&llm.spec))?;
     change.delete_llm(&llm.id).await?;
     terms.settle(change).await?;
-    Ok(terms.stamp(llm.stamp(Json(llm.shown()))))
+    let whole = llm.stamp(Json(llm.shown()));
+    let on = On::One(Resource::Llms, &llm.aliases());
+    Ok(terms.stamp(caller.farewell(on, Kind::Llm, llm.spec.name.as_str(), whole)))
 }

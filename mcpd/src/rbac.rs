@@ -61,7 +61,8 @@ pub(crate) async fn replace(
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let old = find(&caller, Verb::Edit, &name)?;
-    caller.must_hold(old.role_bindings.iter().chain(&rbac.role_bindings))?;
+    caller.must_hold(&rbac.role_bindings)?;
+    caller.must_hold_unseen(&old.role_bindings)?;
     terms.meet(&ETag::of(&old))?;
     if rbac.name != name {
         return Err(Problem::Invalid(format!("The name {name} cannot be changed.")));
@@ -81,11 +82,12 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let old = find(&caller, Verb::Delete, &name)?;
-    caller.must_hold(&old.role_bindings)?;
+    caller.must_hold_unseen(&old.role_bindings)?;
     terms.meet(&ETag::of(&old))?;
     change.delete_binding(&name).await?;
     terms.settle(change).await?;
-    Ok(terms.stamp(Json(old)))
+    let on = On::One(Resource::Rbac, &[name.as_str()]);
+    Ok(terms.stamp(caller.farewell(on, Kind::Rbac, name.as_str(), Json(old))))
 }
 
 fn find(caller: &Caller, verb: Verb, name: &SubjectName) -> Result<Rbac, Problem> {

@@ -41,9 +41,10 @@ pub(crate) async fn create(
     let (caller, mut change) = app.change(caller).await?;
     caller.must(Verb::Create, On::All(Resource::Users))?;
     let subject = Subject { kind: spec.kind, name: spec.name.clone() };
+    caller.must_view(&spec.members, &[])?;
     if !spec.members.is_empty() {
         // Bindings may mention the group already.
-        caller.must_hold(caller.snapshot().granted_to(&subject))?;
+        caller.must_hold_unseen(caller.snapshot().granted_to(&subject))?;
     }
     terms.meet_nothing()?;
     let spec = checked(spec, caller.snapshot())?;
@@ -71,8 +72,9 @@ pub(crate) async fn replace(
     let (caller, mut change) = app.change(caller).await?;
     let old = find(&caller, Verb::Edit, &subject)?;
     let spec = ordered(spec);
+    caller.must_view(&spec.members, if caller.may_view(&subject) { &old.members } else { &[] })?;
     if old.members != spec.members {
-        caller.must_hold(caller.snapshot().granted_to(&subject))?;
+        caller.must_hold_unseen(caller.snapshot().granted_to(&subject))?;
     }
     terms.meet(&ETag::of(old))?;
     let spec = checked(spec, caller.snapshot())?;
@@ -96,11 +98,12 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let spec = find(&caller, Verb::Delete, &subject)?;
-    caller.must_hold(caller.snapshot().rights(&subject).iter())?;
+    caller.must_hold_unseen(caller.snapshot().rights(&subject).iter())?;
     terms.meet(&ETag::of(spec))?;
     change.delete_subject(&subject).await?;
     terms.settle(change).await?;
-    Ok(terms.stamp(Json(spec)))
+    let on = On::One(Resource::Users, &[subject.name.as_str()]);
+    Ok(terms.stamp(caller.farewell(on, subject.kind.into(), subject.name.as_str(), Json(spec))))
 }
 
 fn find<'a>(caller: &'a Caller, verb: Verb, subject: &Subject) -> Result<&'a SubjectSpec, Problem> {

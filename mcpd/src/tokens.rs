@@ -25,7 +25,8 @@ pub(crate) async fn show(caller: Caller, Path(id): Path<String>) -> Result<Json<
     Ok(Json(find(&caller, Verb::View, &id)?.shown()))
 }
 
-/// Who holds a token holds its subject's rights, so only somebody who has them already can make one.
+/// Who holds a token holds its subject's rights, so only somebody who has them already can make one; and those that the
+/// subject is given later, so it takes the right to edit the subject, unless it is one's own.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -40,10 +41,17 @@ pub(crate) async fn create(
             "A token belongs to a User or a ServiceAccount, not to a Group.".into(),
         ));
     }
-    caller.must_hold(caller.snapshot().rights(&subject).iter())?;
-    if caller.snapshot().subject(&subject).is_none() {
-        return Err(Problem::Invalid(format!("There is no {} {}.", subject.kind, subject.name)));
+    if subject != *caller.subject() {
+        let found = caller.snapshot().subject(&subject);
+        let found = caller.reach(Verb::Edit, Resource::Users, subject.name.as_str(), found, "subject");
+        found.map_err(|problem| match problem {
+            Problem::NotFound(_) => {
+                Problem::Invalid(format!("There is no {} {}.", subject.kind, subject.name))
+            }
+            other => other,
+        })?;
     }
+    caller.must_hold_unseen(caller.snapshot().rights(&subject).iter())?;
     let now = change.now();
     let bearer = Bearer::generate()?;
     let token = StoredToken {

@@ -60,6 +60,97 @@ fn a08_a_clerk_can_neither_speak_for_nor_remove_somebody_above_him() {
     assert_eq!(mcpd.api("POST", paths::TOKENS, &clerk, &token_for("clerk")).status, 201);
 }
 
+/// A08: a token made in advance would have whatever its owner is given later.
+#[test]
+fn a08_a_token_for_somebody_else_takes_the_right_to_edit_them() {
+    let mcpd = Mcpd::start();
+    mcpd.create_user("later");
+    let token_for = |name: &str| json!({"subject": {"kind": "User", "name": name}});
+    let clerk = mcpd.user_with("clerk", &[("create", "tokens", None), ("edit", "users", Some("other"))]);
+    let ask = |name: &str| mcpd.api("POST", paths::TOKENS, &clerk, &token_for(name));
+    let message = |answer: &Response| answer.json::<Value>()["error"]["message"].clone();
+    let (there, absent) = (ask("later"), ask("absent"));
+    assert_eq!((there.status, message(&there)), (403, message(&absent)));
+    assert_eq!(absent.status, 403);
+    assert_eq!(ask("clerk").status, 201, "his own");
+    mcpd.grant("more", "clerk", &[("edit", "users", Some("later"))]);
+    assert_eq!(ask("later").status, 201);
+    assert_eq!(mcpd.api("POST", paths::TOKENS, mcpd.admin_token(), &token_for("absent")).status, 422);
+}
+
+#[test]
+fn a02_a_refusal_names_nobodys_rights_to_who_may_not_view_them() {
+    let mcpd = Mcpd::start();
+    let secret: &[fakes::Grant<'_>] = &[("run", "llms", Some("secret-project"))];
+    mcpd.user_with("one", secret);
+    mcpd.user_with("two", &[("admin", "*", None)]);
+    mcpd.create_subject(mcp_api::SubjectKind::Group, "ops", &[]);
+    for group in ["ops", "late"] {
+        let group = mcp_api::Subject { kind: mcp_api::SubjectKind::Group, name: group.parse().unwrap() };
+        mcpd.grant_to(group.name.as_str(), group.clone(), secret);
+    }
+    let rights: Vec<fakes::Grant<'_>> = ["view", "create", "edit", "delete"]
+        .iter()
+        .flat_map(|role| [(*role, "users", None), (*role, "tokens", None)])
+        .chain([("edit", "rbac", None), ("delete", "rbac", None)])
+        .collect();
+    let clerk = mcpd.user_with("clerk", &rights);
+    let auditor = mcpd.user_with("auditor", &[&rights[..], &[("view", "rbac", None)]].concat());
+    let token_for = |name: &str| json!({"subject": {"kind": "User", "name": name}});
+    let joined =
+        |group: &str| json!({"kind": "Group", "name": group, "members": [{"kind": "User", "name": "clerk"}]});
+    let mut told = std::collections::BTreeSet::new();
+    for (method, path, body, lacking) in [
+        ("POST", paths::TOKENS, token_for("one"), "run on llms secret-project"),
+        ("POST", paths::TOKENS, token_for("two"), "admin on *"),
+        ("DELETE", "/api/v1/users/user/one?dryRun=server", Value::Null, "run on llms secret-project"),
+        ("DELETE", "/api/v1/users/user/two", Value::Null, "admin on *"),
+        ("POST", paths::SUBJECTS, joined("late"), "run on llms secret-project"),
+        ("PUT", "/api/v1/users/group/ops", joined("ops"), "run on llms secret-project"),
+        ("PUT", "/api/v1/rbac/one", binding("one", "one", &json!([])), "run on llms secret-project"),
+        ("DELETE", "/api/v1/rbac/two", Value::Null, "admin on *"),
+    ] {
+        refused(&mcpd.api(method, path, &auditor, &body), lacking);
+        let answer = mcpd.api(method, path, &clerk, &body);
+        assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text());
+        told.insert(answer.json::<Value>()["error"]["message"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told.iter().all(|text| text.contains("do not hold")), "{told:?}");
+    // What he wrote himself is named, and nothing beside it.
+    let more = binding("one", "one", &json!([{"role": "create", "resource": "llms"}]));
+    let answer = mcpd.api("PUT", "/api/v1/rbac/one", &clerk, &more);
+    refused(&answer, "you lack: create on llms.");
+}
+
+/// `*` is about what it was about when there were no rights on keys and on the audit trail.
+#[test]
+fn a08_only_all_of_everything_includes_keys_and_the_audit_trail() {
+    let mcpd = Mcpd::start();
+    let runner =
+        mcpd.user_with("runner", &[("run", "*", None), ("view", "*", None), ("create", "rbac", None)]);
+    let may = |token: &str, what: &Value| mcpd.api("POST", paths::CAN_I, token, what).json::<Value>();
+    let grant = |name: &str, what: &Value| {
+        mcpd.api("POST", paths::RBACS, &runner, &binding(name, "rob", &json!([what])))
+    };
+    for (number, (role, resource)) in [("run", "secrets"), ("view", "audit")].into_iter().enumerate() {
+        for name in [None, Some("x")] {
+            let mut what = json!({"role": role, "resource": resource});
+            let mut asked = json!({"verb": role, "resource": resource});
+            if let Some(name) = name {
+                what["name"] = json!(name);
+                asked["name"] = json!(name);
+            }
+            assert_eq!(may(&runner, &asked)["allowed"], json!(false), "{asked}");
+            assert_eq!(may(mcpd.admin_token(), &asked)["allowed"], json!(true), "{asked}");
+            refused(&grant("more", &what), &format!("{role} on {resource}"));
+        }
+        assert_eq!(grant(&format!("same{number}"), &json!({"role": role, "resource": "*"})).status, 201);
+    }
+    assert_eq!(mcpd.request("GET", paths::AUDIT, Some(&runner), &[], b"").status, 403);
+    assert_eq!(mcpd.request("GET", paths::AUDIT, Some(mcpd.admin_token()), &[], b"").status, 200);
+}
+
 #[test]
 fn a08_a_clerk_cannot_join_a_group_above_him() {
     let mcpd = Mcpd::start();

@@ -16,6 +16,8 @@ enum Wants {
     Rows(&'static str),
     /// A role on a resource.
     Right(&'static str, &'static str),
+    /// Several of them at once.
+    Rights(&'static [(&'static str, &'static str)]),
 }
 
 struct Row {
@@ -30,7 +32,7 @@ fn row(method: &'static str, path: &'static str, wants: Wants, body: Value) -> R
 }
 
 fn rows(upstream: &str) -> Vec<Row> {
-    use Wants::{Nothing, Right, Rows, Token};
+    use Wants::{Nothing, Right, Rights, Rows, Token};
     let llm = |name| json!({"name": name, "type": "openai", "url": upstream, "model": "tiny"});
     let rbac = |name| json!({"name": name, "subjects": [], "roleBindings": []});
     let subject = |name| json!({"kind": "User", "name": name});
@@ -50,7 +52,7 @@ fn rows(upstream: &str) -> Vec<Row> {
         row("PUT", paths::RBAC, Right("edit", "rbac"), rbac("thing")),
         row("DELETE", paths::RBAC, Right("delete", "rbac"), Value::Null),
         row("GET", paths::TOKENS, Rows("tokens"), Value::Null),
-        row("POST", paths::TOKENS, Right("create", "tokens"), token),
+        row("POST", paths::TOKENS, Rights(&[("create", "tokens"), ("edit", "users")]), token),
         row("GET", paths::TOKEN, Right("view", "tokens"), Value::Null),
         row("DELETE", paths::TOKEN, Right("delete", "tokens"), Value::Null),
         row("GET", paths::SUBJECTS, Rows("users"), Value::Null),
@@ -109,6 +111,23 @@ impl World {
         let body = if row.body.is_null() { Vec::new() } else { row.body.to_string().into_bytes() };
         self.mcpd.request(row.method, &path, token, &[], &body)
     }
+
+    /// Asks with these rights; with all but one of them; and with all rights on something else.
+    fn wants(&self, row: &Row, number: usize, rights: &[(&'static str, &'static str)]) {
+        let what = format!("{} {}", row.method, row.path);
+        let ask = |who: &str, grants: &[Grant<'_>]| {
+            self.ask(row, Some(&self.mcpd.user_with(&format!("{who}{number}"), grants)))
+        };
+        for (role, resource) in rights {
+            let wrong = ask(&format!("no-{role}-{resource}"), &all_but(role, resource));
+            assert_eq!(wrong.status, 403, "{what} with every other right than {role} on {resource}");
+        }
+        let elsewhere = ask("elsewhere", &all_on("another"));
+        assert_eq!(elsewhere.status, 403, "{what} with every right on another");
+        let all: Vec<_> = rights.iter().map(|(role, resource)| (*role, *resource, None)).collect();
+        let answer = ask("right", &all);
+        assert!((200..300).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
+    }
 }
 
 const ROLES: [&str; 5] = ["view", "run", "create", "edit", "delete"];
@@ -151,19 +170,8 @@ fn a01_every_route_asks_for_a_valid_token_and_for_its_right() {
                 assert_eq!(rows_for(&elsewhere()), 0, "{what}");
                 assert_ne!(rows_for(&user("right", &[("view", resource, None)])), 0, "{what}");
             }
-            Wants::Right(role, resource) => {
-                let wrong = user("wrong", &all_but(role, resource));
-                assert_eq!(world.ask(row, Some(&wrong)).status, 403, "{what} with every other right");
-                let elsewhere = elsewhere();
-                assert_eq!(
-                    world.ask(row, Some(&elsewhere)).status,
-                    403,
-                    "{what} with every right on another"
-                );
-                let right = user("right", &[(role, resource, None)]);
-                let answer = world.ask(row, Some(&right));
-                assert!((200..300).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
-            }
+            Wants::Right(role, resource) => world.wants(row, number, &[(role, resource)]),
+            Wants::Rights(rights) => world.wants(row, number, rights),
         }
     }
     assert_eq!(engine.requests(), 1, "one of all these callers may run it");

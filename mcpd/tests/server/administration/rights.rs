@@ -111,3 +111,73 @@ fn a08_neither_labels_nor_versions_nor_groups_nor_service_accounts_are_a_way_up(
     let can = json!({"verb": "run", "resource": "llms"});
     assert_eq!(mcpd.api("POST", paths::CAN_I, &clerk, &can).json::<Value>()["allowed"], json!(false));
 }
+
+/// A02: whoever may fill one group must not find out by it who else there is.
+#[test]
+fn a02_naming_members_tells_nobody_who_exists() {
+    let mcpd = Mcpd::start();
+    mcpd.create_user("bob");
+    mcpd.create_user("eve");
+    mcpd.create_subject(SubjectKind::Group, "team", &["eve"]);
+    let (all, one) = (paths::SUBJECTS, "/api/v1/users/group/team");
+    let group = |name: &str, members: &[&str]| {
+        let members: Vec<_> = members.iter().map(|name| json!({"kind": "User", "name": name})).collect();
+        json!({"kind": "Group", "name": name, "members": members})
+    };
+    let lead = mcpd.user_with("lead", &[("edit", "users", Some("team")), ("create", "users", None)]);
+    let ask = |token: &str, method: &str, path: &str, body: &Value| {
+        let path = format!("{path}?dryRun=server");
+        let answer = send_as(&mcpd, token, method, &path, body, None);
+        (answer.status, answer.json::<Value>()["error"]["message"].clone())
+    };
+    for (method, path, name) in [("PUT", one, "team"), ("POST", all, "new")] {
+        let of = |member: &str| ask(&lead, method, path, &group(name, &[member]));
+        assert_eq!(of("bob"), of("absent"), "{method}");
+        assert_eq!(of("eve"), of("absent"), "{method}: who is in it is not told either");
+        assert_eq!(of("bob").0, 403, "{method}");
+        assert_eq!(ask(&lead, method, path, &group(name, &[])).0 / 100, 2, "{method}");
+    }
+    // Whom he may view he may name, and whom he sees in the group he may leave there.
+    mcpd.grant("more", "lead", &[("view", "users", Some("bob"))]);
+    assert_eq!(ask(&lead, "PUT", one, &group("team", &["bob"])).0, 200);
+    assert_eq!(ask(&lead, "PUT", one, &group("team", &["bob", "eve"])).0, 403);
+    mcpd.grant("yet-more", "lead", &[("view", "users", Some("team"))]);
+    assert_eq!(ask(&lead, "PUT", one, &group("team", &["bob", "eve"])).0, 200);
+    // Only who may view all is told that there is nobody.
+    let (status, message) = ask(mcpd.admin_token(), "PUT", one, &group("team", &["absent"]));
+    assert_eq!((status, message), (422, json!("There is no User absent.")));
+}
+
+/// A09: to remove is not to view, least of all where nothing is removed.
+#[test]
+fn a09_who_may_only_delete_is_not_shown_what_goes() {
+    let mcpd = Mcpd::start();
+    for (number, Thing { all, one, body, other }) in things().into_iter().enumerate() {
+        let (resource, kind) = match all {
+            paths::LLMS => ("llms", json!("Llm")),
+            paths::RBACS => ("rbac", json!("Rbac")),
+            _ => ("users", body["kind"].clone()),
+        };
+        // The binding grants `view` on LLMs.
+        let held = if all == paths::RBACS { vec![("view", "llms", None)] } else { vec![] };
+        let remover =
+            mcpd.user_with(&format!("r{number}"), &[&held[..], &[("delete", resource, None)]].concat());
+        let viewer = mcpd.user_with(
+            &format!("v{number}"),
+            &[&held[..], &[("delete", resource, None), ("view", resource, Some("thing"))]].concat(),
+        );
+        done(&mcpd, "POST", all, &other, None);
+        let dry = format!("{one}?dryRun=server");
+        let whole: Value = send_as(&mcpd, &viewer, "DELETE", &dry, &Value::Null, None).json();
+        assert_eq!(whole["labels"], json!({"team": "data"}), "{one}");
+        for path in [&*dry, one] {
+            let answer = send_as(&mcpd, &remover, "DELETE", path, &Value::Null, None);
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert_eq!(answer.json::<Value>(), json!({"kind": kind, "name": "thing"}), "{path}");
+            for header in ["etag", "mcpd-decision", "mcpd-failover"] {
+                assert_eq!(answer.header(header), None, "{path}");
+            }
+        }
+        assert_eq!(send(&mcpd, "GET", one, &Value::Null, None).status, 404, "{one}");
+    }
+}
