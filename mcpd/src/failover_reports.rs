@@ -8,6 +8,7 @@ use crate::{
     caller::Caller,
     problem::Problem,
     store::{Fact, NotWritten},
+    terms::NoTerms,
 };
 use axum::{Json, extract::State};
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ const TEXT_MAX: usize = 200;
 pub(crate) async fn take(
     State(app): State<Arc<App>>,
     caller: Caller,
+    _: NoTerms,
     Document(sent): Document<FailoverReports>,
 ) -> Result<Json<FailoverReceipt>, Problem> {
     if sent.reports.len() > REPORTS_MAX {

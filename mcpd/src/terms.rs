@@ -95,7 +95,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Terms {
     }
 }
 
-/// A change without terms: one that asks for a rehearsal here must not get the real thing.
+/// A change without terms: one that asks for a rehearsal, or names a version of what has none, must not get the real
+/// thing.
 #[derive(Debug)]
 pub(crate) struct NoTerms;
 
@@ -103,10 +104,15 @@ impl<S: Send + Sync> FromRequestParts<S> for NoTerms {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        match parts.uri.query() {
-            None | Some("") => Ok(Self),
-            Some(_) => Err(Problem::Invalid("This route takes no query.".into())),
+        if !parts.uri.query().unwrap_or_default().is_empty() {
+            return Err(Problem::Invalid("This route takes no query.".into()));
         }
+        if parts.headers.contains_key(header::IF_MATCH) {
+            return Err(Problem::Invalid(
+                "This route takes no `If-Match`: what it changes has no versions.".into(),
+            ));
+        }
+        Ok(Self)
     }
 }
 

@@ -75,6 +75,18 @@ fn a_query_that_is_not_understood_is_refused_and_nothing_is_done() {
     let id = mcpd.admin_token().split('_').nth(1).unwrap();
     let own = format!("{}/{id}", paths::TOKENS);
     assert_eq!(send(&mcpd, "DELETE", &dry(&own), &Value::Null, None).status, 422);
+    let report = json!({"reports": [{
+        "id": "0".repeat(32), "at": "2026-01-02T03:04:05.678Z", "llm": "chat", "reason": "http_502",
+        "provider": "laptop", "providerType": "openai", "outcome": "complete", "durationMs": 5, "requestId": "r-1",
+    }]});
+    assert_eq!(send(&mcpd, "POST", &dry(paths::FAILOVER_REPORTS), &report, None).status, 422);
+    assert!(crate::audit::entries(&mcpd, "event=failover").is_empty(), "a rehearsal was written");
+    done(&mcpd, "POST", paths::FAILOVER_REPORTS, &report, None);
+    assert_eq!(
+        crate::audit::entries(&mcpd, "event=failover").len(),
+        1,
+        "the report is none, so this shows nothing"
+    );
     assert_eq!((epoch(&mcpd), everything(&mcpd)), (before, was));
 }
 

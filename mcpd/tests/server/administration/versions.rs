@@ -3,6 +3,7 @@
 use super::{Thing, done, epoch, etag, send, send_as, things};
 use crate::cases::error_of;
 use fakes::Mcpd;
+use mcp_api::paths;
 use serde_json::{Value, json};
 use std::{sync::Barrier, thread};
 
@@ -70,6 +71,25 @@ fn a_patch_has_versions_too() {
     let tag = etag(&send(&mcpd, "GET", one, &Value::Null, None));
     assert_eq!(send(&mcpd, "PATCH", one, &off, Some(&tag)).status, 200);
     assert_eq!(send(&mcpd, "PATCH", one, &off, Some(&tag)).status, 412);
+}
+
+/// A condition that cannot be met or missed is refused, not passed over.
+#[test]
+fn what_has_no_versions_takes_no_condition() {
+    let mcpd = Mcpd::start();
+    let token = mcpd.user_with("dana", &[]);
+    let one = format!("{}/{}", paths::TOKENS, token.split('_').nth(1).unwrap());
+    let new = json!({"subject": {"kind": "User", "name": "dana"}});
+    let before = epoch(&mcpd);
+    for if_match in ["\"x\"", "*", "x"] {
+        assert_eq!(send(&mcpd, "DELETE", &one, &Value::Null, Some(if_match)).status, 422, "{if_match}");
+        assert_eq!(send(&mcpd, "POST", paths::TOKENS, &new, Some(if_match)).status, 422, "{if_match}");
+        let reports = json!({"reports": []});
+        let answer = send(&mcpd, "POST", paths::FAILOVER_REPORTS, &reports, Some(if_match));
+        assert_eq!(answer.status, 422, "{if_match}");
+    }
+    assert_eq!(epoch(&mcpd), before);
+    assert_eq!(mcpd.request("GET", paths::WHOAMI, Some(&token), &[], b"").status, 200);
 }
 
 #[test]
