@@ -53,39 +53,6 @@ pub struct LlmSpec {
     pub context_length: Option<u32>,
 }
 
-/// A partial change: the body of `PATCH`. Absent fields stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct LlmPatch {
-    /// All labels that it shall have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Labels>,
-    /// See [`LlmSpec::display_name`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// See [`LlmSpec::kind`].
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// See [`LlmSpec::url`]. Another scheme, host or port drops the key reference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// See [`LlmSpec::model`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// See [`LlmSpec::api_key_ref`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_key_ref: Option<ApiKeyRef>,
-    /// See [`LlmSpec::enabled`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// See [`LlmSpec::failover`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failover: Option<FailoverPolicy>,
-    /// See [`LlmSpec::context_length`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub context_length: Option<u32>,
-}
-
 /// An LLM as the server shows it to one caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

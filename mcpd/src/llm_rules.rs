@@ -46,13 +46,13 @@ pub(crate) fn patched(old: &LlmSpec, patch: LlmPatch) -> LlmSpec {
     LlmSpec {
         name: old.name.clone(),
         labels: patch.labels.unwrap_or_else(|| old.labels.clone()),
-        display_name: patch.display_name.or_else(|| old.display_name.clone()),
+        display_name: patch.display_name.over(old.display_name.clone()),
         kind: patch.kind.unwrap_or_else(|| old.kind.clone()),
         model: patch.model.unwrap_or_else(|| old.model.clone()),
-        api_key_ref: patch.api_key_ref.or(kept_key),
+        api_key_ref: patch.api_key_ref.over(kept_key),
         enabled: patch.enabled.unwrap_or(old.enabled),
         failover: patch.failover.unwrap_or(old.failover),
-        context_length: patch.context_length.or(old.context_length),
+        context_length: patch.context_length.over(old.context_length),
         url,
     }
 }
@@ -102,6 +102,7 @@ fn invalid(message: impl Into<String>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mcp_api::Patched;
 
     fn spec() -> LlmSpec {
         serde_json::from_str(
@@ -152,10 +153,10 @@ mod tests {
 
     #[test]
     fn k10_a_key_named_in_the_same_change_goes_along() {
-        let key = Some(ApiKeyRef::File("/run/secrets/other".into()));
-        let patch =
-            LlmPatch { url: Some("http://b/v1".into()), api_key_ref: key.clone(), ..LlmPatch::default() };
-        assert_eq!(patched(&spec(), patch).api_key_ref, key);
+        let key = ApiKeyRef::File("/run/secrets/other".into());
+        let named = Patched::Set(key.clone());
+        let patch = LlmPatch { url: Some("http://b/v1".into()), api_key_ref: named, ..LlmPatch::default() };
+        assert_eq!(patched(&spec(), patch).api_key_ref, Some(key));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod keys;
 mod names;
+mod patches;
 mod rehearsals;
 mod rights;
 mod versions;

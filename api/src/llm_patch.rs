@@ -1,0 +1,102 @@
+//! A partial change of an LLM, as a JSON merge patch (RFC 7396): what is left out stays, `null` takes away.
+
+use crate::{ApiKeyRef, FailoverPolicy, Labels};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The body of `PATCH`. Absent fields stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LlmPatch {
+    /// All labels that it shall have.
+    #[serde(default, deserialize_with = "never_null::labels", skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    /// See [`LlmSpec::display_name`](crate::LlmSpec::display_name).
+    #[serde(default, skip_serializing_if = "Patched::is_kept")]
+    pub display_name: Patched<String>,
+    /// See [`LlmSpec::kind`](crate::LlmSpec::kind).
+    #[serde(
+        default,
+        rename = "type",
+        deserialize_with = "never_null::kind",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub kind: Option<String>,
+    /// See [`LlmSpec::url`](crate::LlmSpec::url). Another scheme, host or port drops the key reference.
+    #[serde(default, deserialize_with = "never_null::url", skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// See [`LlmSpec::model`](crate::LlmSpec::model).
+    #[serde(default, deserialize_with = "never_null::model", skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// See [`LlmSpec::api_key_ref`](crate::LlmSpec::api_key_ref).
+    #[serde(default, skip_serializing_if = "Patched::is_kept")]
+    pub api_key_ref: Patched<ApiKeyRef>,
+    /// See [`LlmSpec::enabled`](crate::LlmSpec::enabled).
+    #[serde(default, deserialize_with = "never_null::enabled", skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// See [`LlmSpec::failover`](crate::LlmSpec::failover).
+    #[serde(default, deserialize_with = "never_null::failover", skip_serializing_if = "Option::is_none")]
+    pub failover: Option<FailoverPolicy>,
+    /// See [`LlmSpec::context_length`](crate::LlmSpec::context_length).
+    #[serde(default, skip_serializing_if = "Patched::is_kept")]
+    pub context_length: Patched<u32>,
+}
+
+/// What a partial change makes of a field that can be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Patched<T> {
+    /// It is left out of the change, and stays.
+    #[default]
+    Kept,
+    /// It is `null`, and goes.
+    Cleared,
+    /// It has a new value.
+    Set(T),
+}
+
+impl<T> Patched<T> {
+    /// What the field is after the change.
+    #[must_use]
+    pub fn over(self, old: Option<T>) -> Option<T> {
+        match self {
+            Self::Kept => old,
+            Self::Cleared => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept)
+    }
+}
+
+impl<T: Serialize> Serialize for Patched<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Kept | Self::Cleared => serializer.serialize_none(),
+            Self::Set(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patched<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Cleared, Self::Set))
+    }
+}
+
+/// Reads fields that cannot be empty: `null` for one of them is an error with its name.
+macro_rules! never_null {
+    ($($function:ident: $field:literal),+) => {
+        mod never_null {
+            use serde::{Deserialize, Deserializer, de::Error};
+            $(pub(super) fn $function<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+                deserializer: D,
+            ) -> Result<Option<T>, D::Error> {
+                let value = Option::deserialize(deserializer)?;
+                value.map(Some).ok_or_else(|| D::Error::custom(concat!("`", $field, "` cannot be null")))
+            })+
+        }
+    };
+}
+
+never_null!(labels: "labels", kind: "type", url: "url", model: "model", enabled: "enabled", failover: "failover");
