@@ -4,7 +4,7 @@ use crate::{
     scripts::{NO_DATABASE, answer, close, reset, whole},
     support::{Client, PROMPT, Scripted, Stage, TEN_WORDS, assert_logged, provider, says},
 };
-use fakes::{Engine, Evild, Fault, Gate, Mcpd, Refusing, Request, Response, Step, wire};
+use fakes::{Engine, Evild, Fault, Gate, Mcpd, Postgres, Refusing, Request, Response, Step, required, wire};
 use mcp_api::LlmPatch;
 use predicates::prelude::*;
 use std::{thread, time::Duration};
@@ -280,6 +280,22 @@ fn p23_a_server_without_its_database_cannot_confirm_and_so_permits_nothing() {
     scene.dana.infer(&[]).code(6).stdout("").stderr(refused);
     assert_eq!((scene.central.connections(), scene.probes()), (2, 1));
     scene.assert_local_untouched();
+}
+
+#[test]
+fn p23_a_server_whose_database_is_away_permits_nothing_until_it_is_back() {
+    let Some(mut postgres) = Postgres::start() else { return required("PostgreSQL") };
+    let stage = Stage::at(Mcpd::builder().on(&postgres).start(), &["view", "run"]);
+    stage.dana.infer(&[]).code(0);
+    let asked = stage.upstream.requests();
+    postgres.stop();
+    let refused = says("central answered 503")
+        .and(says("failover refused: cannot confirm that you may use \"chat-prod\" (probe: answered 503)"));
+    stage.dana.infer(&[]).code(6).stdout("").stderr(refused);
+    assert_eq!(stage.upstream.requests(), asked, "a prompt went on with nobody to say that it may");
+    stage.assert_local_untouched();
+    postgres.start_again();
+    stage.dana.infer(&[]).code(0);
 }
 
 #[test]

@@ -143,8 +143,12 @@ impl Stage {
 
     /// Dana has these rights on `chat-prod`, by the role binding `dana-chat`.
     pub(crate) fn with_rights(verbs: &[&str]) -> Self {
+        Self::at(Mcpd::start(), verbs)
+    }
+
+    /// The same with a server that the story has started.
+    pub(crate) fn at(mcpd: Mcpd, verbs: &[&str]) -> Self {
         let (upstream, local) = (Engine::start(), Engine::builder().text("Hello from the laptop.").start());
-        let mcpd = Mcpd::start();
         mcpd.create_llm("chat-prod", &upstream.url());
         mcpd.create_user("dana@example.com");
         let grants: Vec<_> = verbs.iter().map(|verb| (*verb, "llms", Some("chat-prod"))).collect();
