@@ -193,7 +193,7 @@ impl Change {
 }
 
 /// A connection with a transaction that has just begun.
-async fn begun(left: Option<AnyConnection>, door: &Door) -> Result<AnyConnection, StoreError> {
+pub(super) async fn begun(left: Option<AnyConnection>, door: &Door) -> Result<AnyConnection, StoreError> {
     // In plain words, not by the driver's count of open transactions, which an error can leave wrong: in a transaction
     // that is open already this is an error, and so is the commit of one that is not.
     const BEGIN: &str = "BEGIN";

@@ -166,7 +166,8 @@ fn every_change_has_an_entry_with_who_and_what() {
         detail(6)["to"]["roleBindings"][1],
         json!({"role": "run", "resource": "llms", "name": "chat"})
     );
-    assert_eq!(detail(10)["to"]["revokedAt"], trail[10].at);
+    let revoked = detail(10)["to"]["revokedAt"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(revoked, trail[10].at.parse().unwrap());
     assert!(trail[3..].iter().all(|it| it.request_id.is_some() && it.token_id.is_some()));
     assert_eq!(trail[6].binding.as_deref(), Some("bootstrap-admin"));
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::store::{
     StoreError,
-    change::Turn,
+    change::{Turn, begun},
     door::{Door, PATIENCE, within},
 };
 use futures_util::TryStreamExt;
@@ -74,8 +74,7 @@ impl Ledger {
     pub(crate) async fn append(&self, facts: &[Fact], tried: Option<&AuditHead>) -> Result<(), NotWritten> {
         let mut kept = lock(&self.appends).await?;
         let _turn = self.turn().await?;
-        let mut connection = self.connection(&mut kept).await?;
-        run("BEGIN", &mut connection).await?;
+        let mut connection = begun(kept.take(), &self.door).await?;
         // Whoever was still committing is waited for here.
         let before = take_head(&mut connection).await?;
         if let Some(tried) = tried
@@ -147,12 +146,15 @@ impl Ledger {
         }
     }
 
-    /// Takes the connection out, so that one in the middle of something is never used again.
+    /// Takes the connection out, so that one in the middle of something is never used again. The server may have been
+    /// started anew since it was used.
     async fn connection(&self, kept: &mut Option<AnyConnection>) -> Result<AnyConnection, StoreError> {
-        match kept.take() {
-            Some(connection) => Ok(connection),
-            None => self.door.open().await,
+        if let Some(mut connection) = kept.take()
+            && run("SELECT 1", &mut connection).await.is_ok()
+        {
+            return Ok(connection);
         }
+        self.door.open().await
     }
 }
 
