@@ -44,7 +44,6 @@ impl Place {
             .or_else(|| absolute("XDG_STATE_HOME").map(|state| state.join("mcpd")))
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state/mcpd")))
             .ok_or(PlaceError::Homeless)?;
-        let folder = std::path::absolute(&folder).map_err(|source| io_error(&folder, source))?;
         // What opens the file wants a URL, and a URL of a file has no working folder.
         let folder = std::path::absolute(&folder).map_err(|error| io_error(&folder, error))?;
         Ok(Self { file: folder.join("mcpd.db") })
