@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How many entries are written in one transaction.
 const BATCH_MAX: usize = 256;
-/// How long to gather before the next ones are written, if nobody waits for it and there is no more yet: the lock that is held meanwhile is the
-/// one that every change on every server has to have.
+/// How long to gather before the next ones are written, if nobody waits for it and there is no more yet: the lock that
+/// is held meanwhile is the one that every change on every server has to have.
 const GATHER: Duration = Duration::from_millis(25);
 /// How long to wait before the next try.
 const BREATH: Duration = Duration::from_millis(500);

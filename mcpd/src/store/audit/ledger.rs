@@ -93,8 +93,7 @@ impl Ledger {
         let _room = self.reporters.try_acquire().map_err(|_| NotWritten::Busy)?;
         let mut kept = lock(&self.reports).await?;
         let _turn = self.turn().await?;
-        let mut connection = self.connection(&mut kept).await?;
-        run("BEGIN", &mut connection).await?;
+        let mut connection = begun(kept.take(), &self.door).await?;
         // Before the end of the trail is taken: what another server is taking down at the same time is waited for
         // here, where nobody waits for us.
         let facts = once::first_time(&mut connection, by, told).await?;
