@@ -58,6 +58,10 @@ pub enum CredentialError {
     /// What was found cannot be a token.
     #[error("{0} must hold one line, the token, without spaces or control characters")]
     Malformed(String),
+    /// A variable that says who one is says nothing: most likely a secret that was not there. Whoever is logged in is
+    /// not meant.
+    #[error("{0} is set and empty; give it a value, or unset it to use the token that `auth login` stored")]
+    Empty(&'static str),
     /// Neither `HOME` nor `XDG_CONFIG_HOME` is set.
     #[error("there is no folder for the token: set HOME or XDG_CONFIG_HOME")]
     NoFolder,
@@ -67,6 +71,11 @@ pub enum CredentialError {
 pub fn find(env: &Environment, named: Option<&Path>, origin: &str) -> Result<Credential, CredentialError> {
     if let Some(path) = named {
         return from_file(path, Source::File(path.into()));
+    }
+    for name in ["MCPCTL_TOKEN", "MCPCTL_TOKEN_FILE"] {
+        if env.is_empty(name) {
+            return Err(CredentialError::Empty(name));
+        }
     }
     if let Some(token) = env.var("MCPCTL_TOKEN") {
         return Ok(Credential { token: parse(token, "MCPCTL_TOKEN")?, source: Source::Environment });

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Environment variables, as they were at the start. An empty one counts as absent.
+/// Environment variables, as they were at the start. An empty one counts as absent, except where it would mean another
+/// identity.
 #[derive(Clone, Default)]
 pub struct Environment {
     vars: BTreeMap<String, String>,
@@ -58,6 +59,12 @@ impl Environment {
     #[must_use]
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Says whether a variable is set to nothing.
+    #[must_use]
+    pub fn is_empty(&self, name: &str) -> bool {
+        self.vars.get(name).is_some_and(String::is_empty)
     }
 
     /// The same with another variable.

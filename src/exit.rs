@@ -108,9 +108,10 @@ impl Exit {
             if let Some(error) = cause.downcast_ref::<CredentialError>() {
                 return match error {
                     CredentialError::Missing(_) => Self::Login,
-                    CredentialError::File(_) | CredentialError::Malformed(_) | CredentialError::NoFolder => {
-                        Self::Usage
-                    }
+                    CredentialError::File(_)
+                    | CredentialError::Malformed(_)
+                    | CredentialError::Empty(_)
+                    | CredentialError::NoFolder => Self::Usage,
                 };
             }
             if cause.is::<Usage>() || cause.is::<ConfigError>() || cause.is::<ProvidersError>() {

@@ -50,7 +50,9 @@ impl From<StoreError> for Problem {
             StoreError::LastAdmin => {
                 Self::Conflict("This would leave nobody with the role admin on * and a valid token.".into())
             }
-            StoreError::Unavailable(_) | StoreError::Silent | StoreError::Standby => Self::Database,
+            StoreError::Unavailable(_) | StoreError::Silent | StoreError::Away | StoreError::Standby => {
+                Self::Database
+            }
             StoreError::Uncertain => Self::Uncertain,
             StoreError::Unreadable(_)
             | StoreError::Diverged(_)

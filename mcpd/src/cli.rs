@@ -3,7 +3,7 @@
 use crate::{
     bootstrap::bootstrap,
     config::Settings,
-    database::{self, Database},
+    database::{self, Database, DatabaseError},
     log, serve,
     store::{self, Copied},
     token_file::TokenFile,
@@ -15,6 +15,8 @@ use mcp_api::SubjectName;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 use tokio::runtime::Runtime;
 
+/// What it exits with after wrong usage, like the reader of the command line.
+const USAGE: u8 = 2;
 /// What `mcpd check` exits with when something is wrong.
 const UNSOUND: u8 = 3;
 
@@ -115,6 +117,15 @@ impl Cli {
         // What is still running was told to end and did not, or the user does not want to wait for it.
         runtime.shutdown_background();
         done
+    }
+}
+
+/// What a failed run exits with: 2 if it was called wrongly, else 1.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<DatabaseError>() {
+        None | Some(DatabaseError::Place(_)) => ExitCode::FAILURE,
+        Some(_) => ExitCode::from(USAGE),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Runs the command line and turns its end into an exit code.
 
-use mcpd::{cli::Cli, hardening};
+use mcpd::{
+    cli::{self, Cli},
+    hardening,
+};
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -10,7 +13,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed stderr leaves nobody to tell.
             let _ = writeln!(std::io::stderr(), "mcpd: {error:#}");
-            ExitCode::FAILURE
+            cli::exit_of(&error)
         }
     }
 }

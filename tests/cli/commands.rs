@@ -12,6 +12,19 @@ fn json(client: &Client, args: &[&str]) -> Value {
 }
 
 #[test]
+fn an_identity_that_is_set_to_nothing_is_not_somebody_elses() {
+    let stage = Stage::new();
+    let mut login = stage.dana.cmd(["auth", "login", "--token-stdin"]);
+    login.write_stdin(stage.dana_token.clone()).assert().code(0);
+    for name in ["MCPCTL_TOKEN", "MCPCTL_TOKEN_FILE"] {
+        let mut command = stage.dana.cmd(["auth", "whoami"]);
+        command.env_remove("MCPCTL_TOKEN_FILE").assert().code(0);
+        command.env(name, "").assert().code(2).stdout("").stderr(says(&format!("{name} is set and empty")));
+    }
+    stage.dana.cmd(["auth", "logout"]).assert().code(0);
+}
+
+#[test]
 fn first_contact_from_a_context_to_a_list() {
     let stage = Stage::new();
     let dana = Client::stranger(&stage.mcpd.url());

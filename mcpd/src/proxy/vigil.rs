@@ -88,7 +88,9 @@ async fn watch(app: &App, token: &str, llm: &LlmId, mut confirmed: Instant, cut:
                 app.audit.mention(Fact { at: moment.now, ..cut });
                 return Breach::Revoked;
             }
-            Ok(Err(StoreError::Silent | StoreError::Unavailable(_))) if asked < confirmed + period => {
+            Ok(Err(StoreError::Silent | StoreError::Away | StoreError::Unavailable(_)))
+                if asked < confirmed + period =>
+            {
                 next = asked + BREATH.min(period / 10);
             }
             Ok(Err(_)) | Err(_) => return Breach::Unconfirmed,

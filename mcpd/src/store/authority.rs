@@ -52,18 +52,14 @@ impl Authority {
     pub(super) async fn moment(&self, memory: &Memory) -> Result<Moment, StoreError> {
         match self {
             Self::Memory => {
-                let snapshot = memory.exact().ok_or(StoreError::Silent)?;
+                let snapshot = memory.exact().ok_or(StoreError::Away)?;
                 Ok(Moment { snapshot, now: crate::app::now(), asked: Instant::now() })
             }
             Self::Server(ask) => {
                 let (answer, answered) = oneshot::channel();
-                ask.send(answer).map_err(|_| StoreError::Silent)?;
-                timeout(QUESTION, answered)
-                    .await
-                    .ok()
-                    .and_then(Result::ok)
-                    .flatten()
-                    .ok_or(StoreError::Silent)
+                ask.send(answer).map_err(|_| StoreError::Away)?;
+                let answer = timeout(QUESTION, answered).await.map_err(|_| StoreError::Silent)?;
+                answer.ok().flatten().ok_or(StoreError::Away)
             }
         }
     }

@@ -47,6 +47,9 @@ pub(crate) enum StoreError {
     /// The database does not answer in time.
     #[error("the database does not answer in time")]
     Silent,
+    /// The database could not be asked; why is said where it was tried.
+    #[error("the database could not be asked")]
+    Away,
     /// The connection broke while a change was being committed.
     #[error("nobody knows whether the change was made: the database went away while it was being committed")]
     Uncertain,
