@@ -127,7 +127,28 @@ pub struct GroupSpec {
     pub labels: Labels,
     /// Users and service accounts that belong to it. They must exist; a group has no groups in it.
     #[serde(default)]
+    #[schemars(with = "Vec<Member>")]
     pub members: Vec<Subject>,
+}
+
+/// A [`Subject`] as the schema shows it among the members of a group.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used: the server says what it refuses")]
+struct Member {
+    /// Whether a person or a program is meant.
+    kind: MemberKind,
+    /// Its name.
+    name: SubjectName,
+}
+
+/// Who can be in a group.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used: the server says what it refuses")]
+enum MemberKind {
+    /// A person.
+    User,
+    /// A program.
+    ServiceAccount,
 }
 
 impl Document {

@@ -13,6 +13,9 @@ use std::fmt::Write as _;
 /// Lines are no longer than this.
 const WIDTH: usize = 80;
 
+/// A list of fields names the words of those that have no more than this.
+const LISTED_WORDS_MAX: usize = 8;
+
 /// Explain a kind of document, or one of its fields
 #[derive(Debug, Args)]
 #[command(
@@ -96,10 +99,22 @@ fn told(path: &str, node: &Node<'_>) -> String {
             let required = if field.is_required { ", required" } else { "" };
             let type_name = field.type_name().unwrap_or_default();
             let _ = writeln!(text, "  {name}  ({type_name}{required}{})", default_of(&field));
-            text += &wrapped(&field.meaning(), 6);
+            text += &wrapped(&in_a_list(&field), 6);
         }
     }
     text
+}
+
+/// What a field means, with the words that it can be: `What may be done: view, run or admin.`
+fn in_a_list(field: &Node<'_>) -> String {
+    let (meaning, words) = (field.meaning(), field.words());
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    match words[..] {
+        [ref first @ .., last] if !first.is_empty() && words.len() <= LISTED_WORDS_MAX => {
+            format!("{}: {} or {last}.", meaning.trim_end_matches('.'), first.join(", "))
+        }
+        _ => meaning,
+    }
 }
 
 fn default_of(node: &Node<'_>) -> String {
