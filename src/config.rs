@@ -140,10 +140,11 @@ impl Config {
             Err(error) => return Err(error.into()),
         };
         let text = String::from_utf8_lossy(&bytes);
+        let text = yaml::without_mark(&text);
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let parsed = yaml::from_str(&text).map(|(config, _)| config);
+        let parsed = yaml::from_str(text).map(|(config, _)| config);
         parsed.map_err(|problem| ConfigError::Content { path: path.into(), problem })
     }
 
@@ -213,6 +214,17 @@ mod tests {
         {
             let error = parse_server(wrong, true).unwrap_err().to_string();
             assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_contexts_is_skipped() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, contexts) in
+            [("\u{feff}contexts: [{ name: a, server: 'https://a' }]\n", 1), ("\u{feff}\n", 0)]
+        {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(Config::load(file.path()).unwrap().contexts.len(), contexts);
         }
     }
 

@@ -99,7 +99,7 @@ impl fmt::Display for Key {
 /// Reads all documents of one text. An error begins with `file:line:column`.
 pub fn read(file: &str, text: &str) -> Result<Vec<Described>, String> {
     let mut found = Vec::new();
-    for (lines_before, part) in yaml::documents(text) {
+    for (lines_before, part) in yaml::documents(yaml::without_mark(text)) {
         let (document, line) = document(part).map_err(|problem| shown(&problem, file, lines_before))?;
         found.push(Described {
             document,

@@ -106,7 +106,7 @@ impl ProvidersFile {
                 return Err(wrong(text, vec![problem]));
             }
         };
-        let plain = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let plain = yaml::without_mark(&text);
         match parse(plain, home) {
             Ok((registry, lines)) => Ok(Self { path: path.into(), registry, lines }),
             Err(problems) => Err(wrong(plain.to_owned(), problems)),

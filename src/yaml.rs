@@ -86,6 +86,12 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<(T, Places), Problem>
     }
 }
 
+/// A text without the byte order mark that some editors put before it.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Splits a text at its document markers; gives each document with the number of lines before it.
 ///
 /// Lines that start a block scalar's content cannot be `---` at column 1, so a line-wise split is exact.

@@ -64,13 +64,13 @@ pub(super) fn purpose(dry_run: Option<DryRun>) -> Purpose {
 pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit> {
     let purpose = purpose(args.dry_run);
     let mut report = Report::new(run, "ApplyResult", purpose)?;
-    let documents = sources::read(run, &args.files)?;
+    let documents = sources::read(run, &args.files, args.prune)?;
     let gateway = run.gateway()?;
     let mut absent = BTreeSet::new();
     for (at, described) in documents.iter().enumerate() {
         let key = Key::of(&described.document);
-        let wanted = without(run, described, &absent);
-        match settle(&gateway, &wanted, purpose) {
+        let sent = without(run, described, &absent);
+        match settle(&gateway, &described.document, &sent, purpose) {
             Ok((action, warnings)) => {
                 if purpose == Purpose::DryRun && action == Action::Created {
                     absent.extend(subject(&key));
@@ -92,19 +92,21 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
 }
 
 /// Has one thing be as it is wanted. If somebody else changes it at the same moment, what they say stands: it is read
-/// once more, and unless that is what was wanted, the change has failed.
+/// once more, and unless that is what was wanted, the change has failed. What is sent is less than what is wanted where
+/// a rehearsal has to leave something out; what has to be done is told by the whole.
 fn settle(
     gateway: &Gateway,
     wanted: &Document,
+    sent: &Document,
     purpose: Purpose,
 ) -> Result<(Action, Vec<String>), CallFailure> {
     let key = Key::of(wanted);
     let changed = match gateway.find(&key)? {
         Some(Stored { document, .. }) if document == *wanted => return Ok((Action::Unchanged, Vec::new())),
         Some(Stored { version, .. }) => {
-            gateway.replace(wanted, version.as_deref(), purpose).map(|said| (Action::Configured, said))
+            gateway.replace(sent, version.as_deref(), purpose).map(|said| (Action::Configured, said))
         }
-        None => gateway.create(wanted, purpose).map(|said| (Action::Created, said)),
+        None => gateway.create(sent, purpose).map(|said| (Action::Created, said)),
     };
     match changed {
         Err(failure) if was_overtaken(&failure) => match gateway.find(&key)? {

@@ -65,7 +65,7 @@ fn doomed(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Vec<(Key, Opti
         }
         return Ok(keys.into_iter().map(|key| (key, None)).collect());
     }
-    let documents = sources::read_paths(run, &args.file)?;
+    let documents = sources::read_some(run, &args.file)?;
     Ok(documents.into_iter().rev().map(|it| (Key::of(&it.document), Some(it.source))).collect())
 }
 

@@ -56,7 +56,7 @@ pub(super) fn diff(run: &mut Run<'_>, args: &DiffArgs) -> anyhow::Result<Exit> {
 }
 
 fn drifts(run: &mut Run<'_>, args: &DiffArgs) -> anyhow::Result<Vec<Drift>> {
-    let documents = sources::read(run, &args.files)?;
+    let documents = sources::read(run, &args.files, args.prune)?;
     let gateway = run.gateway()?;
     let mut found = Vec::new();
     for described in &documents {

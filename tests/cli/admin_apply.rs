@@ -150,6 +150,36 @@ fn a_dry_run_asks_the_server_and_changes_nothing() {
     boss.cmd(["diff", "-f", "-"]).write_stdin(team()).assert().code(0).stdout("");
 }
 
+#[test]
+fn a_dry_run_says_what_the_real_thing_would_do_with_a_group_and_its_new_members() {
+    let mcpd = Mcpd::start();
+    let boss = boss(&mcpd);
+    apply(&boss, &team(), &[]).code(0);
+    let ana = "kind: User\nname: ana\nlabels: { team: data }\n";
+    let more = GROUP.replace("name: dana }", "name: dana }, { kind: User, name: ana }");
+    let documents = [ana, &more].join("---\n");
+    let dry = "user/ana created (dry run)\ngroup/data configured (dry run)\n";
+    let note = says("note: group/data: checked without 1 of its members");
+    apply(&boss, &documents, &["--dry-run=server"]).code(0).stdout(dry).stderr(note);
+    apply(&boss, &documents, &[]).code(0).stdout(dry.replace(" (dry run)", ""));
+}
+
+#[test]
+fn a_byte_order_mark_at_the_start_is_skipped() {
+    let mcpd = Mcpd::start();
+    let boss = boss(&mcpd);
+    let marked = format!("\u{feff}---\n{DANA}");
+    let file = boss.home().join("marked.yaml");
+    fs::write(&file, format!("\u{feff}{DANA}---\n{LLM}")).unwrap();
+    let file = file.to_str().unwrap();
+    apply(&boss, &marked, &[]).code(0).stdout("user/dana created\n").stderr("");
+    boss.cmd(["diff", "-f", file, "-o", "name"]).assert().code(3).stdout("llm/chat\n");
+    boss.cmd(["apply", "-f", file]).assert().code(0).stdout("user/dana unchanged\nllm/chat created\n");
+    boss.cmd(["delete", "-f", file]).assert().code(0).stdout("llm/chat deleted\nuser/dana deleted\n");
+    let inside = says("standard input:4:1: a byte order mark");
+    apply(&boss, &format!("{DANA}\u{feff}x: y\n"), &[]).code(2).stdout("").stderr(inside);
+}
+
 /// A double for a server that does not know dry runs: it would have done the real thing.
 #[test]
 fn a_dry_run_that_the_server_does_not_confirm_is_an_error() {

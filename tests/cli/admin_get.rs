@@ -7,6 +7,7 @@ use crate::{
 use fakes::Mcpd;
 use predicates::prelude::*;
 use serde_json::{Value, json};
+use std::fs;
 
 fn with_team() -> (Mcpd, Client) {
     let mcpd = Mcpd::start();
@@ -202,6 +203,33 @@ fn prune_removes_what_has_the_label_and_is_in_no_file() {
 }
 
 #[test]
+fn a_folder_without_documents_has_prune_remove_all_that_has_the_label() {
+    let (_mcpd, boss) = with_team();
+    apply(&boss, "kind: User\nname: other\nlabels: { team: ops }\n", &[]).code(0);
+    let folder = boss.home().join("access");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("README.md"), "kind: Nonsense\n").unwrap();
+    let run = |command: &str, more: &[&str]| {
+        boss.cmd([command, "-f", folder.to_str().unwrap()].iter().chain(more)).assert()
+    };
+    let prune = ["--prune", "-l", "team=data"];
+    let nothing = || says("there is no document in what was given");
+    for command in ["apply", "diff", "delete"] {
+        run(command, &[]).code(2).stdout("").stderr(nothing());
+    }
+    // Who pipes in nothing has rather lost something.
+    apply(&boss, "", &prune).code(2).stdout("").stderr(nothing());
+    let names = "rbac/data\nllm/chat\ngroup/data\nuser/dana\n";
+    run("diff", &[&prune[..], &["-o", "name"]].concat()).code(3).stdout(names);
+    let own = "kind: Group\nname: bosses\nlabels: { team: data }\nmembers: [{ kind: User, name: admin }]\n";
+    apply(&boss, own, &[]).code(0);
+    let kept = says("warning: group/bosses is kept, because your own rights depend on it");
+    run("apply", &prune).code(0).stdout(names.replace('\n', " pruned\n")).stderr(kept);
+    run("apply", &prune).code(0).stdout("");
+    boss.cmd(["get", "users", "-o", "name"]).assert().stdout("user/admin\nuser/other\n");
+}
+
+#[test]
 fn prune_does_not_saw_off_the_branch_that_its_caller_sits_on() {
     let (_mcpd, boss) = with_team();
     let mine = "kind: User\nname: admin\nlabels: { team: x }\n---\n\
@@ -238,6 +266,19 @@ fn explain_says_what_the_types_say() {
     );
     let role = says("  a word, required\n").and(says("  run\n      Send prompts to it."));
     explain(&["rbac.roleBindings.role"]).code(0).stdout(role);
+    let roles = says(
+        "  role  (a word, required)\n      What may be done: view, run, create, edit, delete or admin.\n",
+    );
+    explain(&["rbac.roleBindings"]).code(0).stdout(roles);
+    let members = says(
+        "  kind  (a word, required)\n      Whether a person or a program is meant: User or ServiceAccount.\n",
+    )
+    .and(says("They must exist"))
+    .and(says("need not exist").not());
+    explain(&["group.members"]).code(0).stdout(members);
+    explain(&["group.members.kind"]).code(0).stdout(says("  Group\n").not());
+    explain(&["rbac.subjects.kind"]).code(0).stdout(says("  Group\n"));
+    explain(&["rbac.subjects"]).code(0).stdout(says(" User, Group or").and(says("need not exist yet")));
     explain(&["Llm.apiKeyRef.file"]).code(0).stdout(says("The absolute path of a file"));
     explain(&["group.members.name"]).code(0).stdout(says("It matches ^[A-Za-z0-9]"));
     explain(&["llm.ulr"])

@@ -20,13 +20,25 @@ pub(in crate::cmd) struct Files {
     pub(in crate::cmd) paths: Vec<PathBuf>,
 }
 
-/// All documents, checked, and in an order in which they can be made.
-pub(in crate::cmd) fn read(run: &mut Run<'_>, files: &Files) -> anyhow::Result<Vec<Described>> {
-    read_paths(run, &files.paths)
+/// All documents, checked, and in an order in which they can be made. Whoever prunes and gives a folder may mean that
+/// nothing is left in it.
+pub(in crate::cmd) fn read(run: &mut Run<'_>, files: &Files, prunes: bool) -> anyhow::Result<Vec<Described>> {
+    if prunes && files.paths.iter().any(|path| path.is_dir()) {
+        return read_all(run, &files.paths);
+    }
+    read_some(run, &files.paths)
 }
 
-/// The same for the paths themselves.
-pub(in crate::cmd) fn read_paths(run: &mut Run<'_>, paths: &[PathBuf]) -> anyhow::Result<Vec<Described>> {
+/// The same for the paths themselves; that there is no document at all is an error.
+pub(in crate::cmd) fn read_some(run: &mut Run<'_>, paths: &[PathBuf]) -> anyhow::Result<Vec<Described>> {
+    let found = read_all(run, paths)?;
+    if found.is_empty() {
+        return Err(Usage("there is no document in what was given".into()).into());
+    }
+    Ok(found)
+}
+
+fn read_all(run: &mut Run<'_>, paths: &[PathBuf]) -> anyhow::Result<Vec<Described>> {
     let mut found = Vec::new();
     for path in paths {
         if path == Path::new("-") {
@@ -39,9 +51,6 @@ pub(in crate::cmd) fn read_paths(run: &mut Run<'_>, paths: &[PathBuf]) -> anyhow
         } else {
             found.extend(read_file(path)?);
         }
-    }
-    if found.is_empty() {
-        return Err(Usage("there is no document in what was given".into()).into());
     }
     Ok(documents::in_order(found).map_err(Usage)?)
 }
