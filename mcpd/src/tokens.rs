@@ -91,7 +91,34 @@ fn find<'a>(caller: &'a Caller, verb: Verb, id: &str) -> Result<&'a StoredToken,
 }
 
 fn expiry(now: Timestamp, seconds: u64) -> Result<Timestamp, Problem> {
-    let lifetime = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(SignedDuration::from_secs);
-    let end = lifetime.and_then(|lifetime| now.checked_add(lifetime).ok());
-    end.ok_or_else(|| Problem::Invalid("expiresInSeconds must be a time to come.".into()))
+    if seconds == 0 {
+        return Err(Problem::Invalid("expiresInSeconds must be at least 1.".into()));
+    }
+    let lifetime = i64::try_from(seconds).ok().map(SignedDuration::from_secs);
+    lifetime.and_then(|lifetime| now.checked_add(lifetime).ok()).ok_or_else(|| {
+        let last = Timestamp::MAX.strftime("%Y-%m-%d");
+        let told = "is too long: no token ends after";
+        Problem::Invalid(format!(
+            "expiresInSeconds {told} {last}; without it, a token does not end by itself."
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_in_time_to_come_and_before_time_ends() {
+        let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+        let told = |seconds| match expiry(now, seconds) {
+            Err(Problem::Invalid(told)) => told,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(expiry(now, 60).unwrap(), "2030-01-01T00:01:00Z".parse().unwrap());
+        assert_eq!(told(0), "expiresInSeconds must be at least 1.");
+        for seconds in [99_999_999 * 86_400, u64::MAX] {
+            assert!(told(seconds).contains("too long: no token ends after 9999-12-30;"), "{}", told(seconds));
+        }
+    }
 }
