@@ -95,6 +95,12 @@ impl Gateway {
         &self.request_id
     }
 
+    /// The public part of the token: `id` of `mcpd_id_secret`.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        Some(self.bearer.expose().strip_prefix("mcpd_")?.split_once('_')?.0)
+    }
+
     /// All LLMs the caller may view.
     pub fn llms(&self) -> Result<LlmList, CallFailure> {
         self.get(paths::LLMS)

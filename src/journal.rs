@@ -37,6 +37,8 @@ pub struct Failover {
     pub model: String,
     /// The `x-request-id` of this run.
     pub request_id: String,
+    /// The public part of the token that permission was asked with.
+    pub token_id: Option<String>,
 }
 
 /// A failover that is under way. Dropped without [`Underway::end`], it is one that nobody knows the end of.
@@ -89,6 +91,7 @@ impl Failover {
             outcome: Outcome::Incomplete.as_str().to_owned(),
             duration_ms: 0,
             request_id: self.request_id,
+            token_id: self.token_id,
         }
     }
 }

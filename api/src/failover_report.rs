@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The most reports of one request.
 pub const REPORTS_MAX: usize = 100;
 
+/// The field for which a report is rejected that is not the caller's: whoever it is of may still deliver it.
+pub const TOKEN_ID: &str = "tokenId";
+
 /// The body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailoverReports {
@@ -43,6 +46,10 @@ pub struct FailoverReport {
     pub duration_ms: u64,
     /// The `x-request-id` of the call and of the probe that permitted this.
     pub request_id: String,
+    /// The public part of the token that this was permitted with: a report that is delivered later is of whoever that
+    /// token belongs to, and of nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
 }
 
 /// How it ended.

@@ -14,7 +14,7 @@ use axum::{Json, extract::State};
 use jiff::Timestamp;
 use mcp_api::{
     AuditEvent, FailoverReceipt, FailoverReport, FailoverReports, LlmId, LlmKey,
-    failover_report::{Outcome, REPORTS_MAX, Rejected},
+    failover_report::{Outcome, REPORTS_MAX, Rejected, TOKEN_ID},
 };
 use serde_json::{json, value::to_raw_value};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) async fn take(
     let mut receipt = FailoverReceipt::default();
     let mut taken = Vec::new();
     for report in &sent.reports {
-        match fault(report) {
+        match fault(report).or_else(|| is_anothers(&caller, report).then_some(TOKEN_ID)) {
             None => {
                 receipt.accepted.push(report.id.clone());
                 taken.push((report.id.clone(), fact(&caller, report)));
@@ -61,6 +61,7 @@ fn fact(caller: &Caller, report: &FailoverReport) -> Fact {
         "model": report.model,
         "outcome": report.outcome,
         "durationMs": report.duration_ms,
+        "tokenId": report.token_id,
     });
     Fact {
         who: Some(caller.who()),
@@ -71,6 +72,14 @@ fn fact(caller: &Caller, report: &FailoverReport) -> Fact {
         detail: to_raw_value(&detail).ok(),
         ..Fact::new(AuditEvent::Failover, caller.now())
     }
+}
+
+/// Says whether it was permitted with a token that is not the caller's, as happens where two people use one home. It
+/// makes no difference whether there is such a token, and whether it is still valid.
+fn is_anothers(caller: &Caller, report: &FailoverReport) -> bool {
+    let is_own =
+        |id: &String| caller.snapshot().token(id).is_some_and(|token| token.subject == *caller.subject());
+    !report.token_id.as_ref().is_none_or(is_own)
 }
 
 /// The field that cannot be taken, if there is one.
@@ -131,6 +140,7 @@ mod tests {
             outcome: "complete".into(),
             duration_ms: 5,
             request_id: "r-1".into(),
+            token_id: None,
         }
     }
 

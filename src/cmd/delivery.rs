@@ -5,7 +5,7 @@
 
 use super::Run;
 use crate::{gateway::Gateway, journal::Spool};
-use mcp_api::failover_report::{FailoverReports, REPORTS_MAX};
+use mcp_api::failover_report::{FailoverReports, REPORTS_MAX, TOKEN_ID};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -35,14 +35,19 @@ pub(super) fn deliver(run: &mut Run<'_>) {
 /// Gives how many reports the server has dealt with.
 fn hand_over(spool: &Spool, gateway: &Gateway, deadline: Instant) -> anyhow::Result<usize> {
     let mut taken = 0;
-    for batch in spool.waiting()?.chunks(REPORTS_MAX) {
+    let mut waiting = spool.waiting()?;
+    // Our own first: those of another token may be of somebody else, who has to come for them.
+    waiting.sort_by_key(|(_, report)| report.token_id.as_deref() != gateway.token_id());
+    for batch in waiting.chunks(REPORTS_MAX) {
         let left = deadline.saturating_duration_since(Instant::now());
         anyhow::ensure!(!left.is_zero(), "the server is slow");
         let reports = batch.iter().map(|(_, report)| report.clone()).collect();
         let receipt = gateway
             .report(&FailoverReports { reports }, left)
             .map_err(|failure| anyhow::anyhow!("{}", failure.told_of("the server")))?;
-        let rejected = receipt.rejected.iter().map(|rejected| &rejected.id);
+        // One that is of somebody else waits for them.
+        let rejected = receipt.rejected.iter().filter(|rejected| rejected.field != TOKEN_ID);
+        let rejected = rejected.map(|rejected| &rejected.id);
         let dealt_with: Vec<_> = receipt.accepted.iter().chain(rejected).collect();
         for (name, _) in batch.iter().filter(|(_, report)| dealt_with.contains(&&report.id)) {
             spool.forget(name)?;

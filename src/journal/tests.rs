@@ -29,6 +29,7 @@ impl Home {
             provider_type: "openai".into(),
             model: "tiny".into(),
             request_id: "r-1".into(),
+            token_id: Some("abc".into()),
         };
         failover.begins(&self.env(), ORIGIN).unwrap()
     }

@@ -128,6 +128,57 @@ fn p20_what_happened_while_the_server_was_away_is_told_when_it_is_back() {
     assert_eq!((failovers(&stage).len(), waiting(&stage.dana).len(), history(&stage.dana).len()), (3, 0, 3));
 }
 
+/// Has the provider answer, and the server stop before it hears of it.
+fn unheard(stage: &mut Stage) {
+    let gate = Gate::new();
+    stage.upstream.stop();
+    stage.local.set_fault(Fault::WaitAt(gate.clone()));
+    let mut command = stage.dana.raw(["infer", "chat-prod", PROMPT]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("it runs");
+    stage.local.wait_for_request(1, LIMIT);
+    stage.mcpd.stop();
+    gate.open();
+    assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(0));
+    stage.local.set_fault(Fault::None);
+    stage.mcpd.restart();
+}
+
+#[test]
+fn p20_a_report_is_of_who_was_permitted_whoever_uses_the_same_home_next() {
+    let mut stage = Stage::new();
+    unheard(&mut stage);
+    let ana = stage.mcpd.user_with("ana", &[("view", "llms", None), ("run", "llms", None)]);
+    let later = stage.mcpd.token_for("dana@example.com");
+    let asks = |token: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a file for the token");
+        fs::write(file.path(), token).expect("the token");
+        let mut command = stage.dana.cmd(["infer", "chat-prod", PROMPT]);
+        command.env("MCPCTL_TOKEN_FILE", file.path()).assert().code(0);
+    };
+    let names =
+        || -> Vec<Value> { failovers(&stage).iter().map(|it| it["subject"]["name"].clone()).collect() };
+    // The upstream is still away: Ana has a failover of her own, which is told.
+    asks(&ana);
+    assert_eq!((names(), waiting(&stage.dana).len()), (vec![json!("ana")], 1), "Dana's waits for Dana");
+    asks(&ana);
+    assert_eq!((names().len(), waiting(&stage.dana).len()), (2, 1), "and is not lost");
+    // Another token of the same person.
+    stage.upstream.resume();
+    asks(&later);
+    assert_eq!(names(), [json!("ana"), json!("ana"), json!("dana@example.com")]);
+    assert_eq!(waiting(&stage.dana).len(), 0);
+    let id_of = |token: &str| json!(token.split('_').nth(1).expect("an id"));
+    let told = failovers(&stage).pop().expect("Dana's");
+    assert_eq!(
+        (&told["detail"]["tokenId"], &told["tokenId"]),
+        (&id_of(&stage.dana_token), &id_of(&later)),
+        "permitted with one, delivered with the other"
+    );
+    let history = history(&stage.dana);
+    assert_eq!((&history[0]["tokenId"], &history[1]["tokenId"]), (&id_of(&stage.dana_token), &id_of(&ana)));
+}
+
 #[test]
 fn a_server_that_does_not_know_of_reports_is_left_alone_and_they_wait() {
     for status in [404, 405, 500] {

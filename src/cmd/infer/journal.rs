@@ -26,6 +26,7 @@ impl Ask<'_, '_> {
             provider_type: provider.kind.as_str().to_owned(),
             model: shown_model(&provider.model).to_owned(),
             request_id: self.gateway.request_id().to_owned(),
+            token_id: self.gateway.token_id().map(str::to_owned),
         };
         match failover.begins(&self.run.env, &self.origin) {
             Ok(underway) => self.underway = Some(underway),

@@ -64,6 +64,34 @@ fn a_report_that_cannot_be_taken_is_named_and_holds_up_no_other() {
     assert_eq!(entries(&mcpd, "event=failover").len(), 1);
 }
 
+#[test]
+fn a_report_that_was_permitted_to_somebody_else_is_not_taken() {
+    let mcpd = Mcpd::start();
+    let (dana, ana) = (mcpd.user_with("dana", &[]), mcpd.user_with("ana", &[]));
+    let later = mcpd.token_for("dana");
+    let id = |token: &str| token.split('_').nth(1).unwrap().to_owned();
+    let of_token = |number: u32, id: &str| {
+        let mut report = report(number);
+        report["tokenId"] = json!(id);
+        report
+    };
+    // It makes no difference to others whether there is such a token.
+    let sent = [of_token(1, &id(&dana)), of_token(2, "0123456789abcdef"), of_token(3, &id(&ana)), report(4)];
+    let receipt: FailoverReceipt = send(&mcpd, &ana, &sent).expect_success("her own").json();
+    let rejected: Vec<_> = receipt.rejected.iter().map(|it| (&it.id[31..], it.field.as_str())).collect();
+    assert_eq!(rejected, [("1", "tokenId"), ("2", "tokenId")]);
+    assert_eq!((receipt.accepted.len(), entries(&mcpd, "event=failover").len()), (2, 2));
+    // Her own token is good for it, also after it was revoked.
+    let revoked = mcpd.api("DELETE", &paths::token(&id(&dana)), mcpd.admin_token(), &json!({}));
+    let _revoked = revoked.expect_success("revoking");
+    assert_eq!(accepted(&send(&mcpd, &later, &sent[..1])).len(), 1);
+    let written = entries(&mcpd, "event=failover&user=dana");
+    let detail: Value = serde_json::from_str(written[0].detail.as_ref().unwrap().get()).unwrap();
+    assert_eq!((&detail["tokenId"], written.len()), (&json!(id(&dana)), 1));
+    assert_eq!(written[0].token_id, Some(id(&later)));
+    sound_trail(&mcpd);
+}
+
 /// Another server is just taking the same report down, and is slow.
 #[test]
 fn d08_a_report_that_has_to_wait_holds_up_no_request() {
