@@ -30,15 +30,31 @@ fn folder(env: &Environment) -> Option<PathBuf> {
     Some(env.state_folder()?.join("v1").join("decision-seen"))
 }
 
-/// Where the audit trail of the server at `origin` ended when it was last found sound.
-#[must_use]
-pub fn audit_head(env: &Environment, origin: &str) -> Option<AuditHead> {
-    let path = audit_folder(env)?.join(credential::file_name(origin));
-    let text = files::read(&path, HEAD_MAX).ok()?;
-    std::str::from_utf8(&text).ok()?.parse().ok()
+/// Where the audit trail of the server at `origin` ended when it was last found sound; none if it never was looked at.
+pub fn audit_head(env: &Environment, origin: &str) -> Result<Option<AuditHead>, MemoryError> {
+    let Some(path) = audit_folder(env).map(|folder| folder.join(credential::file_name(origin))) else {
+        return Ok(None);
+    };
+    if matches!(path.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    let text = files::read(&path, HEAD_MAX)?;
+    let head = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+    head.map(Some).ok_or(MemoryError::NoHead(path))
 }
 
-/// Remembers where it ends now.
+/// What is remembered cannot be read. It was not nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+    /// The file holds something else.
+    #[error("{} does not hold the end of a trail, SEQ:HASH", .0.display())]
+    NoHead(PathBuf),
+}
+
+/// Remembers where it ends now: the caller has found that nothing is missing.
 pub fn audit_seen(env: &Environment, origin: &str, head: &AuditHead) -> Result<(), files::FileError> {
     let Some(folder) = audit_folder(env) else { return Ok(()) };
     let folder = files::private_folder(&folder)?;

@@ -168,6 +168,42 @@ fn d12_a_tail_that_was_cut_off_is_found_by_who_has_seen_it() {
     });
 }
 
+/// The end of the trail that this machine remembers.
+fn remembered(auditor: &Client) -> std::path::PathBuf {
+    let folder = auditor.home().join(".local/state/mcpctl/v1/audit-heads");
+    let mut files = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path());
+    files.next().expect("an end")
+}
+
+#[test]
+fn d12_what_was_seen_is_not_forgotten_because_it_is_gone() {
+    let archive = Archive::new();
+    archive.verify(&[]).code(0);
+    let file = remembered(&archive.auditor);
+    let seen = fs::read_to_string(&file).expect("an end");
+    let hidden = "UPDATE audit_head SET seq = 8, hash = (SELECT hash FROM audit WHERE seq = 8)";
+    archive.sql(&texts(["DELETE FROM audit WHERE seq > 8", hidden]));
+    for _ in 0..2 {
+        archive.verify(&[]).code(3).stdout(says("entry 12 was there")).stderr(says("--forget"));
+        assert_eq!(fs::read_to_string(&file).expect("an end"), seen);
+    }
+    // What cannot be read was not nothing either.
+    fs::write(&file, "?").expect("the file");
+    archive.verify(&[]).code(2).stdout("").stderr(says("does not hold the end of a trail"));
+    assert_eq!(fs::read_to_string(&file).expect("an end"), "?");
+    fs::write(&file, &seen).expect("the file");
+    // A trail with a flaw is not accepted, whatever is to be forgotten.
+    archive.sql(&texts(["UPDATE audit SET verb = 'view' WHERE seq = 5"]));
+    archive.verify(&["--forget"]).code(3);
+    assert_eq!(fs::read_to_string(&file).expect("an end"), seen);
+    archive.sql(&texts(["DELETE FROM audit WHERE seq > 4"]));
+    archive.sql(&[hidden.replace('8', "4")]);
+    archive.verify(&[]).code(3);
+    archive.verify(&["--forget"]).code(0).stdout(says("sound: 4 entries"));
+    archive.verify(&[]).code(0);
+    assert!(fs::read_to_string(&file).expect("an end").starts_with("4:"));
+}
+
 /// The chain as somebody would write it who can write the whole database.
 fn written_anew(archive: &Archive) -> Vec<String> {
     let mut prev = GENESIS.to_owned();
@@ -231,7 +267,18 @@ fn d12_an_exported_trail_is_checked_without_a_server() {
     check(&swapped, &[]).code(3).stdout(says("entry 5 is out of order"));
     check(&lines[..8], &[]).code(0);
     check(&lines[..8], &["--head", &head]).code(3).stdout(says("cut off"));
-    check(&lines[4..], &["--head", &head]).code(0).stderr(says("begins with entry 5"));
+    let part = says("This part of the audit trail is sound: entries 5 to 12.\n");
+    check(&lines[4..], &["--head", &head]).code(0).stderr(says("begins with entry 5")).stdout(part);
+    check(&[&lines[4..6], &lines[8..]].concat(), &[]).code(3).stdout(says("entries 7 to 8 are missing"));
+    fs::write(&path, "").expect("the file");
+    let file = path.to_str().expect("text");
+    archive.auditor.cmd(["audit", "verify", "--file", file]).assert().code(2).stderr(says("holds no entry"));
+    let piped = |text: &str| {
+        let mut command = archive.auditor.cmd(["audit", "verify", "--file", "-"]);
+        command.write_stdin(text).assert()
+    };
+    piped(&whole).code(0).stdout(says("sound: 12 entries."));
+    piped("").code(2).stderr(says("stdin: it holds no entry"));
     check(&["{}"], &[]).code(2).stderr(says("line 1 is no audit entry"));
     check(&lines, &["--head", "12"]).code(2).stderr(says("expected SEQ:HASH"));
 }

@@ -33,9 +33,12 @@ pub(in crate::cmd) struct VerifyArgs {
     /// An end that the trail had once: it must still have it
     #[arg(long, value_name = "SEQ:HASH")]
     head: Vec<AuditHead>,
-    /// Check a trail that was exported by audit list -o jsonl, and ask no server
+    /// Check a trail that was exported by audit list -o jsonl, and ask no server; "-" is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Forget which end this machine has seen, and go by what is there now: after a restore that you know of
+    #[arg(long, conflicts_with = "file")]
+    forget: bool,
 }
 
 /// The longest list of flaws that is shown; the first ones say where to look.
@@ -45,8 +48,9 @@ pub(super) fn verify(run: &mut Run<'_>, args: &VerifyArgs) -> anyhow::Result<Exi
     let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
     let mut check = Check::new(args.head.clone());
     match &args.file {
+        Some(path) if path == Path::new("-") => check.lines("stdin", BufReader::new(&mut *run.io.input))?,
         Some(path) => check.file(path)?,
-        None => check.server(run)?,
+        None => check.server(run, args.forget)?,
     }
     check.tell(run, format)
 }
@@ -66,12 +70,12 @@ impl Check {
         Self { chain: None, known, first: 0, entries: 0, flaws: Vec::new() }
     }
 
-    fn server(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
-        let server = run.server()?;
+    fn server(&mut self, run: &mut Run<'_>, forget: bool) -> anyhow::Result<()> {
+        let origin = run.server()?.origin();
         let gateway = run.gateway()?;
-        let remembered = memory::audit_head(&run.env, &server.origin());
+        let remembered = if forget { None } else { remembered(run, &origin)? };
         let before = gateway.audit_head().map_err(Failure)?;
-        self.known.extend(remembered.into_iter().chain([before]));
+        self.known.extend(remembered.iter().cloned().chain([before]));
         self.chain = Some(Chain::whole());
         pages(&gateway, &[], |entries| {
             for entry in &entries {
@@ -86,8 +90,23 @@ impl Check {
             self.flaws.push(Flaw::Beyond { head: after.seq, last });
         }
         self.end();
-        if let (true, Some(head)) = (self.flaws.is_empty(), self.head())
-            && let Err(error) = memory::audit_seen(&run.env, &server.origin(), head)
+        if self.flaws.is_empty() {
+            self.remember(run, &origin, forget)?;
+        } else if let Some(head) = remembered {
+            run.note(format_args!(
+                "this machine still goes by the end {head} that it has seen; if the server was restored from a backup \
+                 on purpose, accept its trail with mcpctl audit verify --forget"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Only what is sound is remembered, and never an earlier end than another command has seen meanwhile.
+    fn remember(&self, run: &mut Run<'_>, origin: &str, forget: bool) -> anyhow::Result<()> {
+        let Some(head) = self.head() else { return Ok(()) };
+        let later = if forget { None } else { remembered(run, origin)?.filter(|it| it.seq > head.seq) };
+        if later.is_none()
+            && let Err(error) = memory::audit_seen(&run.env, origin, head)
         {
             run.warn(format_args!("cannot remember where the trail ends: {error}"));
         }
@@ -97,11 +116,21 @@ impl Check {
     fn file(&mut self, path: &Path) -> anyhow::Result<()> {
         let fail = |why: String| Usage(format!("{}: {why}", path.display()));
         let file = File::open(path).map_err(|error| fail(error.to_string()))?;
-        for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+        self.lines(&path.display().to_string(), BufReader::new(file))
+    }
+
+    fn lines(&mut self, name: &str, source: impl BufRead) -> anyhow::Result<()> {
+        let fail = |why: String| Usage(format!("{name}: {why}"));
+        for (number, line) in (1..).zip(source.lines()) {
             let line = line.map_err(|error| fail(error.to_string()))?;
             let entry = serde_json::from_str(&line);
             let entry = entry.map_err(|error| fail(format!("line {number} is no audit entry: {error}")))?;
             self.take(&entry);
+        }
+        if self.entries == 0 {
+            return Err(
+                fail("it holds no entry of an audit trail, so there is nothing to check".into()).into()
+            );
         }
         self.end();
         Ok(())
@@ -147,12 +176,18 @@ impl Check {
                 "sound": is_sound,
                 "entries": self.entries,
                 "firstEntry": self.first,
+                "lastEntry": self.head().map_or(0, |head| head.seq),
                 "head": head,
                 "flaws": self.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
             run.print(&render::document_text(&render::document("AuditVerification", content), format))?;
         } else if is_sound {
-            run.say(format_args!("The audit trail is sound: {} entries.", self.entries))?;
+            let (first, last) = (self.first, self.head().map_or(0, |head| head.seq));
+            if first > 1 {
+                run.say(format_args!("This part of the audit trail is sound: entries {first} to {last}."))?;
+            } else {
+                run.say(format_args!("The audit trail is sound: {} entries.", self.entries))?;
+            }
             run.say(format_args!("head {}", head.unwrap_or_default()))?;
         } else {
             run.say("The audit trail is not sound:")?;
@@ -166,4 +201,11 @@ impl Check {
         }
         Ok(if is_sound { Exit::Ok } else { Exit::No })
     }
+}
+
+/// The end that this machine has seen. One that cannot be read is not the same as none.
+fn remembered(run: &Run<'_>, origin: &str) -> anyhow::Result<Option<AuditHead>> {
+    let unreadable =
+        |error| Usage(format!("where the trail ended the last time: {error}; --forget goes on without it"));
+    Ok(memory::audit_head(&run.env, origin).map_err(unreadable)?)
 }
