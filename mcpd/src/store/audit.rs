@@ -5,10 +5,12 @@ mod changes;
 mod insert;
 mod ledger;
 mod once;
+mod proof;
 mod search;
 
 pub(super) use changes::changes;
 pub(crate) use ledger::{Ledger, NotWritten};
+pub(super) use proof::Proof;
 pub(crate) use search::Search;
 
 use super::{StoreError, door::within, time, touched};

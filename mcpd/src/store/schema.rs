@@ -2,6 +2,7 @@
 
 use super::{
     StoreError,
+    audit::Proof,
     door::{self, Door, within},
 };
 use crate::{
@@ -96,9 +97,28 @@ impl Finding {
 
 /// Looks at a database without writing to it, also while a server is using it.
 pub(crate) async fn inspect(database: &Database) -> anyhow::Result<Vec<Finding>> {
-    match database {
-        Database::File(place) => inspect_file(place).await,
-        Database::Server(server) => Ok(inspect_server(server).await?),
+    let mut findings = match database {
+        Database::File(place) => inspect_file(place).await?,
+        Database::Server(server) => inspect_server(server).await?,
+    };
+    // What cannot be read as it should be was named already.
+    if findings.iter().all(|finding| finding.ok) {
+        findings.push(audit_trail(database).await);
+    }
+    Ok(findings)
+}
+
+async fn audit_trail(database: &Database) -> Finding {
+    let proof = async {
+        let mut connection = door::freeze(database).await?;
+        let verdict = Proof::seek(&mut connection).await;
+        let _ = connection.close().await;
+        verdict
+    };
+    match proof.await {
+        Ok(Ok(sound)) => Finding::good(format!("audit trail, {sound}")),
+        Ok(Err(flaws)) => Finding::bad(format!("audit trail: {flaws}")),
+        Err(error) => Finding::bad(format!("audit trail: it cannot be read: {error}")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The audit trail: what stands in it, who may read it, and what becomes of it when the database does not take it.
 
+mod check;
 mod faults;
 mod replicas;
 mod reports;
