@@ -32,6 +32,7 @@ pub mod provider;
 pub mod providers_file;
 pub mod registry;
 pub mod render;
+pub mod schemas;
 pub mod sse;
 pub mod yaml;
 

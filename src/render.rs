@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use mcp_api::document::API_VERSION;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// How an answer is shown.
@@ -26,9 +28,22 @@ pub enum Format {
     Csv,
 }
 
+/// A document of `-o json`. It is an API: its schema is shipped in `schemas/`, made from the type by
+/// [`crate::schemas`].
+pub trait Document: Serialize + JsonSchema {
+    /// The `kind` that it says it is.
+    const KIND: &'static str;
+}
+
+/// One of many, which are shown as a list.
+pub trait Item: Serialize + JsonSchema {
+    /// The `kind` of the list.
+    const LIST: &'static str;
+}
+
 /// A list that can be shown in all formats.
 #[derive(Debug)]
-pub struct Listing {
+pub struct Listing<T = Value> {
     /// The `kind` of the document.
     pub kind: &'static str,
     /// Titles of the columns.
@@ -36,18 +51,24 @@ pub struct Listing {
     /// Titles of the columns that only the wide format has; they come last.
     pub wide: &'static [&'static str],
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Row<T>>,
 }
 
 /// One row of a list.
 #[derive(Debug)]
-pub struct Row {
+pub struct Row<T = Value> {
     /// What the format `name` shows.
     pub name: String,
     /// A cell for each column, the wide ones included.
     pub cells: Vec<String>,
     /// The same as a document.
-    pub document: Value,
+    pub document: T,
+}
+
+/// A document as a value, its version and kind in front.
+#[must_use]
+pub fn envelope<D: Document>(content: &D) -> Value {
+    document(D::KIND, json!(content))
 }
 
 /// A document with its version and kind in front.
@@ -72,7 +93,7 @@ pub fn document_text(document: &Value, format: Format) -> String {
     }
 }
 
-impl Listing {
+impl<T: Serialize> Listing<T> {
     /// The list in a format. Ends with a newline, unless it is empty.
     #[must_use]
     pub fn text(&self, format: Format) -> String {
@@ -80,14 +101,14 @@ impl Listing {
             Format::Text | Format::Table => self.table(self.columns.len()),
             Format::Wide => self.table(self.columns.len() + self.wide.len()),
             Format::Json | Format::Yaml => document_text(&self.document(), format),
-            Format::Jsonl => self.rows.iter().map(|row| format!("{}\n", row.document)).collect(),
+            Format::Jsonl => self.rows.iter().map(|row| format!("{}\n", json!(row.document))).collect(),
             Format::Name => self.rows.iter().map(|row| format!("{}\n", row.name)).collect(),
             Format::Csv => self.csv(),
         }
     }
 
     fn document(&self) -> Value {
-        let items: Vec<&Value> = self.rows.iter().map(|row| &row.document).collect();
+        let items: Vec<&T> = self.rows.iter().map(|row| &row.document).collect();
         document(self.kind, json!({ "items": items }))
     }
 

@@ -54,7 +54,7 @@ pub struct LlmSpec {
 }
 
 /// An LLM as the server shows it to one caller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Llm {
     /// Given by the server, never re-used.

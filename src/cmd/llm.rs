@@ -9,12 +9,13 @@ use crate::{
     failover::{Denial, Verdict, Why},
     gateway::Gateway,
     providers_file::ProvidersFile,
-    render::{self, Format, Listing, Row},
+    render::{Document, Format, Item, Listing, Row},
 };
 use anyhow::Context as _;
 use clap::Subcommand;
 use mcp_api::{Llm, LlmKey};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LlmCommand {
@@ -51,9 +52,9 @@ fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
             None
         }
     };
-    let rows = llms.iter().map(|llm| row(llm, providers.as_ref())).collect();
+    let rows = llms.into_iter().map(|llm| row(llm, providers.as_ref())).collect();
     run.show(&Listing {
-        kind: "LlmList",
+        kind: LlmItem::LIST,
         columns: &["NAME", "MODEL", "VERBS", "FAILOVER", "LOCAL PROVIDER"],
         wide: &["ID", "TYPE", "URL", "ENABLED"],
         rows,
@@ -61,11 +62,47 @@ fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn row(llm: &Llm, providers: Option<&ProvidersFile>) -> Row {
+/// An LLM, and who stands in for it on this machine.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LlmItem {
+    #[serde(flatten)]
+    llm: Llm,
+    /// The provider that is declared as its failover here.
+    local_provider: Option<String>,
+}
+
+impl Item for LlmItem {
+    const LIST: &'static str = "LlmList";
+}
+
+/// An LLM in full.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct LlmDocument(Llm);
+
+impl Document for LlmDocument {
+    const KIND: &'static str = "Llm";
+}
+
+/// What the server says to the question that comes before every failover.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VerdictDocument {
+    /// The LLM, as it was asked for.
+    llm: String,
+    /// One word: `allowed`, or why it is not.
+    verdict: &'static str,
+    /// The same for people.
+    why: String,
+}
+
+impl Document for VerdictDocument {
+    const KIND: &'static str = "Verdict";
+}
+
+fn row(llm: Llm, providers: Option<&ProvidersFile>) -> Row<LlmItem> {
     let provider = providers.and_then(|file| file.registry.stand_in_for(&llm.name)).map(|p| p.name.clone());
     let verbs: Vec<_> = llm.verbs.iter().map(|verb| verb.as_str()).collect();
-    let mut document = json!(llm);
-    document["localProvider"] = json!(provider);
     Row {
         name: llm.name.to_string(),
         cells: vec![
@@ -73,13 +110,13 @@ fn row(llm: &Llm, providers: Option<&ProvidersFile>) -> Row {
             llm.model.clone(),
             verbs.join(","),
             llm.failover.to_string(),
-            provider.unwrap_or_default(),
+            provider.clone().unwrap_or_default(),
             llm.id.to_string(),
             llm.kind.clone(),
             llm.url.clone(),
             if llm.enabled { "yes".into() } else { "no".into() },
         ],
-        document,
+        document: LlmItem { llm, local_provider: provider },
     }
 }
 
@@ -95,10 +132,11 @@ fn get(run: &mut Run<'_>, names: &[String]) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Ok);
     }
-    let documents: Vec<_> = llms.iter().map(|llm| render::document("Llm", json!(llm))).collect();
-    for (i, document) in documents.iter().enumerate() {
-        let separator = if i > 0 && format == Format::Yaml { "---\n" } else { "" };
-        run.print(&format!("{separator}{}", render::document_text(document, format)))?;
+    for (i, llm) in llms.into_iter().enumerate() {
+        if i > 0 && format == Format::Yaml {
+            run.say("---")?;
+        }
+        run.show_document(&LlmDocument(llm), format)?;
     }
     Ok(Exit::Ok)
 }
@@ -111,9 +149,8 @@ fn head(run: &mut Run<'_>, llm: &LlmKey) -> anyhow::Result<Exit> {
     let verdict = permission::ask(run, &gateway, &server.origin(), llm, Known::default()).verdict;
     match format {
         Format::Json => {
-            let content =
-                json!({ "llm": llm.as_str(), "verdict": verdict.word(), "why": verdict.to_string() });
-            run.print(&render::document_text(&render::document("Verdict", content), format))?;
+            let (llm, why) = (llm.as_str().to_owned(), verdict.to_string());
+            run.show_document(&VerdictDocument { llm, verdict: verdict.word(), why }, format)?;
         }
         _ => run.say(&verdict)?,
     }

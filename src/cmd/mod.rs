@@ -24,8 +24,9 @@ pub use infer::InferFailure;
 pub(crate) use providers::StartFailed;
 pub use run::{Failure, Io, Run, Usage};
 
-use crate::{engine::supervisor, environment::Environment, exit::Exit, render::Format};
+use crate::{engine::supervisor, environment::Environment, exit::Exit, render::Format, schemas};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use schemars::Schema;
 use std::path::PathBuf;
 
 /// Ask language models through the central server mcpd. If its inference path is down, a local provider that is
@@ -148,6 +149,15 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
     };
     delivery::deliver(&mut run);
     exit
+}
+
+/// The schema of everything that `-o json` can print, by its `kind`.
+pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
+    vec![
+        schemas::list::<llm::LlmItem>(),
+        schemas::one::<llm::LlmDocument>(),
+        schemas::one::<llm::VerdictDocument>(),
+    ]
 }
 
 fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {

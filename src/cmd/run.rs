@@ -9,10 +9,11 @@ use crate::{
     failover::{CallFailure, Fault},
     gateway::Gateway,
     providers_file::{ProvidersError, ProvidersFile},
-    render::{self, Format, Listing, escape_lines},
+    render::{self, Document, Format, Listing, escape_lines},
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     ffi::OsString,
@@ -128,10 +129,15 @@ impl<'a> Run<'a> {
     }
 
     /// Shows a list in the format that was asked for.
-    pub fn show(&mut self, listing: &Listing) -> anyhow::Result<()> {
+    pub fn show<T: Serialize>(&mut self, listing: &Listing<T>) -> anyhow::Result<()> {
         use Format::{Csv, Json, Jsonl, Name, Table, Wide, Yaml};
         let format = self.format(Table, &[Table, Wide, Json, Yaml, Jsonl, Name, Csv])?;
         self.print(&listing.text(format))
+    }
+
+    /// Shows one document.
+    pub fn show_document<D: Document>(&mut self, content: &D, format: Format) -> anyhow::Result<()> {
+        self.print(&render::document_text(&render::envelope(content), format))
     }
 
     /// Prints a part of the answer.
