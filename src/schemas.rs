@@ -6,7 +6,13 @@ use crate::{
     render::{Document, Item},
 };
 use mcp_api::document::API_VERSION;
-use schemars::{Schema, generate::SchemaSettings};
+use schemars::{
+    JsonSchema, Schema,
+    consts::meta_schemas::DRAFT2020_12 as META_SCHEMA,
+    generate::SchemaSettings,
+    json_schema,
+    transform::{RecursiveTransform, Transform as _},
+};
 use serde_json::{Value, json};
 
 /// The schema of every document, by its `kind`.
@@ -25,29 +31,51 @@ pub(crate) fn list<I: Item>() -> (&'static str, Schema) {
     (I::LIST, with_kind(I::LIST, schema_of::<ListOf<I>>()))
 }
 
-/// All that there is.
-#[derive(schemars::JsonSchema)]
+/// What was asked for, one after the other.
+#[derive(JsonSchema)]
 struct ListOf<I> {
-    /// One after the other.
+    /// The items; there may be none.
     #[expect(dead_code, reason = "only its schema is used")]
     items: Vec<I>,
 }
 
-fn schema_of<T: schemars::JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+fn schema_of<T: JsonSchema>() -> Schema {
+    let mut schema =
+        SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
+    RecursiveTransform(for_readers).transform(&mut schema);
+    schema
 }
 
-/// Every document says which version of this API it is, and what it is.
-fn with_kind(kind: &str, mut schema: Schema) -> Schema {
-    schema.insert("title".into(), kind.into());
-    let object = schema.ensure_object();
-    let properties = object.entry("properties").or_insert_with(|| json!({}));
-    if let Value::Object(properties) = properties {
-        properties.insert("apiVersion".into(), json!({ "const": API_VERSION }));
-        properties.insert("kind".into(), json!({ "const": kind }));
+/// Later versions may add fields to what is printed; a schema that refuses them would break with each. And where a line
+/// of a comment ends in the source is no concern of its readers.
+fn for_readers(schema: &mut Schema) {
+    if schema.get("additionalProperties") == Some(&json!(false)) {
+        schema.remove("additionalProperties");
     }
-    if let Value::Array(required) = object.entry("required").or_insert_with(|| json!([])) {
-        required.extend([json!("apiVersion"), json!("kind")]);
+    if let Some(Value::String(meaning)) = schema.get_mut("description") {
+        let paragraphs: Vec<_> =
+            meaning.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();
+        *meaning = paragraphs.join("\n\n");
     }
-    schema
+}
+
+/// Every document says first which version of this API it is, and what it is.
+fn with_kind(kind: &str, mut own: Schema) -> Schema {
+    own.insert("title".into(), kind.into());
+    let mut whole = json_schema!({
+        "$schema": META_SCHEMA,
+        "title": kind,
+        "description": "",
+        "type": "object",
+        "properties": { "apiVersion": { "const": API_VERSION }, "kind": { "const": kind } },
+        "required": ["apiVersion", "kind"],
+    });
+    for (word, own) in std::mem::take(own.ensure_object()) {
+        match (whole.get_mut(&word), own) {
+            (Some(Value::Object(both)), Value::Object(own)) => both.extend(own),
+            (Some(Value::Array(both)), Value::Array(own)) => both.extend(own),
+            (_, own) => drop(whole.insert(word, own)),
+        }
+    }
+    whole
 }

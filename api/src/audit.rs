@@ -10,8 +10,9 @@ mod words;
 pub use chain::{Chain, Flaw};
 pub use words::{AuditEvent, AuditVerdict};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
 
@@ -24,14 +25,14 @@ const ENCODING: &str = "mcpd-audit-1\n";
 
 /// One entry, as it stands in the trail: words are texts here, so that one that somebody has put a nonsense into can be
 /// shown, and found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     /// Its number; the first is 1, and there are no gaps.
     pub seq: u64,
     /// When it happened, by the server's clock: RFC 3339, UTC, always with milliseconds.
     pub at: String,
-    /// What kind of thing happened: an [`AuditEvent`].
+    /// What kind of thing happened: `change`, `probe`, `inference`, `cut` or `failover`.
     pub event: String,
     /// Who did it. Nobody who logged in, if absent: `mcpd bootstrap` on the server's own machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +40,7 @@ pub struct AuditEntry {
     /// The public part of the token that was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// What was to be done: a [`crate::Verb`].
+    /// What was to be done: a verb of the role model, such as `run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
     /// What was changed, as kind and name: `Rbac/data-team`.
@@ -51,7 +52,7 @@ pub struct AuditEntry {
     /// The id of the LLM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm_id: Option<String>,
-    /// What was decided: an [`AuditVerdict`].
+    /// What was decided: `allowed`, `denied`, `disabled` or `absent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
     /// The role binding that allowed it.
@@ -62,17 +63,18 @@ pub struct AuditEntry {
     pub request_id: Option<String>,
     /// More about it: an object of JSON, hashed byte by byte as it is written here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub detail: Option<Box<RawValue>>,
-    /// The hash of the entry before it; [`GENESIS`] of the first.
+    /// The hash of the entry before it; 64 zeros in the first.
     pub prev: String,
-    /// See [`AuditEntry::computed`].
+    /// SHA-256 in hexadecimal digits, over `mcpd-audit-1` and every field that is there.
     pub hash: String,
 }
 
 /// Who did something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditSubject {
-    /// A [`crate::SubjectKind`].
+    /// What it is: `User` or `ServiceAccount`.
     pub kind: String,
     /// The name.
     pub name: String,

@@ -1,10 +1,11 @@
 //! Who calls, by which token, and what they may do.
 
 use crate::{Labels, Resource, Subject, SubjectName, Verb, rbac::ResourceName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The answer of `GET /api/v1/whoami`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Whoami {
     /// The user or service account that the token belongs to.
@@ -32,7 +33,7 @@ pub struct CanI {
 }
 
 /// The answer to [`CanI`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CanIAnswer {
     /// Yes or no.
     pub allowed: bool,
@@ -55,7 +56,7 @@ pub struct NewToken {
 /// The answer to [`NewToken`]: the only time the token is seen.
 ///
 /// `Debug` is left out on purpose: this is the one wire type that carries a live secret.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenCreated {
     /// What can be shown of it.
@@ -66,7 +67,7 @@ pub struct TokenCreated {
 }
 
 /// What can be shown of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenInfo {
     /// The public part.

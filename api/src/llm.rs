@@ -59,7 +59,7 @@ pub struct LlmSpec {
 pub struct Llm {
     /// Given by the server, never re-used.
     pub id: LlmId,
-    /// See [`LlmSpec`] for the fields that an administrator sets.
+    /// Its name, unique among the LLMs.
     pub name: LlmName,
     /// Words by which it is found again.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
@@ -74,7 +74,7 @@ pub struct Llm {
     pub url: String,
     /// The upstream's name for the model.
     pub model: String,
-    /// Where its key comes from.
+    /// Where the server reads the upstream's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_ref: Option<ApiKeyRef>,
     /// Whether anybody can run it.

@@ -3,6 +3,8 @@
 mod list;
 mod verify;
 
+pub(super) use verify::AuditVerification;
+
 use super::Run;
 use crate::exit::Exit;
 use clap::Subcommand;

@@ -13,22 +13,31 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::Subcommand;
-use mcp_api::{Llm, LlmKey};
+use mcp_api::{Llm, LlmKey, LlmSpec};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LlmCommand {
     /// List the LLMs you may view, and who stands in for them
+    #[command(
+        after_help = "Examples:\n  mcpctl llm list -o wide\n  mcpctl llm list -o json | jq -r '.items[].name'"
+    )]
     List,
     /// Show LLMs in full, by name or id
+    #[command(
+        after_help = "Examples:\n  mcpctl llm get chat-prod\n  mcpctl llm get chat-prod -o json | jq .contextLength"
+    )]
     Get {
         /// Names or ids
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Ask whether you may use an LLM now: the question that comes before every failover
-    #[command(after_help = "Exit codes: 0 allowed, 5 denied, 4 not logged in, 9 no such LLM, 6 cannot tell.")]
+    #[command(
+        after_help = "Examples:\n  mcpctl llm head chat-prod\n  mcpctl llm head chat-prod -o json | jq -r .verdict\n\n\
+                            Exit codes: 0 allowed, 5 denied, 4 not logged in, 9 no such LLM, 6 cannot tell."
+    )]
     Head {
         /// Name or id
         name: String,
@@ -78,7 +87,14 @@ impl Item for LlmItem {
 
 /// An LLM in full.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct LlmDocument(Llm);
+#[serde(untagged)]
+pub(crate) enum LlmDocument {
+    /// As the server shows it to this caller: `llm get`.
+    Shown(Box<Llm>),
+    /// As it is described, and as `apply` takes it: `get llm`.
+    #[expect(dead_code, reason = "`get` shows the documents of all kinds; this is its part of the schema")]
+    Described(LlmSpec),
+}
 
 impl Document for LlmDocument {
     const KIND: &'static str = "Llm";
@@ -136,7 +152,7 @@ fn get(run: &mut Run<'_>, names: &[String]) -> anyhow::Result<Exit> {
         if i > 0 && format == Format::Yaml {
             run.say("---")?;
         }
-        run.show_document(&LlmDocument(llm), format)?;
+        run.show_document(&LlmDocument::Shown(Box::new(llm)), format)?;
     }
     Ok(Exit::Ok)
 }

@@ -154,6 +154,8 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
 /// The schema of everything that `-o json` can print, by its `kind`.
 pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
     vec![
+        schemas::list::<mcp_api::AuditEntry>(),
+        schemas::one::<audit::AuditVerification>(),
         schemas::list::<llm::LlmItem>(),
         schemas::one::<llm::LlmDocument>(),
         schemas::one::<llm::VerdictDocument>(),

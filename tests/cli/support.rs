@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a stage that cannot be set fails the story")]
 
+use crate::shipped;
 use assert_cmd::{Command, assert::Assert};
 use fakes::{Canary, Engine, Evild, Mcpd, Request, wait_until};
 use mcp_api::paths;
@@ -102,14 +103,18 @@ impl Client {
 
     /// Runs `mcpctl infer chat-prod PROMPT -o json`: the exit code, and the one document on stdout.
     pub(crate) fn infer_json(&self, more: &[&str]) -> (i32, Value) {
-        let output = self
-            .cmd(["infer", "chat-prod", PROMPT, "-o", "json"].iter().chain(more))
-            .output()
-            .expect("it ran");
+        let args: Vec<&str> = ["infer", "chat-prod", PROMPT].iter().chain(more).copied().collect();
+        self.json(&args)
+    }
+
+    /// Runs the program with these arguments and `-o json`: the exit code, and the one document on stdout, which is as
+    /// its shipped schema says.
+    pub(crate) fn json(&self, args: &[&str]) -> (i32, Value) {
+        let output = self.cmd(args.iter().chain(&["-o", "json"])).output().expect("it ran");
         let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("stdout is no document ({error}): {output:?}");
         });
-        (output.status.code().expect("an exit code"), document)
+        (output.status.code().expect("an exit code"), shipped::checked(document))
     }
 }
 

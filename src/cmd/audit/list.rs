@@ -4,12 +4,12 @@ use crate::{
     cmd::{Failure, Run, Usage},
     exit::Exit,
     gateway::Gateway,
-    render::{Format, Listing, Row},
+    render::{Format, Item, Listing, Row},
 };
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use mcp_api::{AuditEntry, AuditEvent};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// List who did what, the oldest first; needs the role view on audit
 #[derive(Debug, Args)]
@@ -77,7 +77,11 @@ pub(super) fn list(run: &mut Run<'_>, args: &ListArgs) -> anyhow::Result<Exit> {
     let mut rows = Vec::new();
     let mut is_first = true;
     pages(&gateway, &args.search(), |entries| {
-        rows.extend(entries.iter().map(|entry| (view.row)(entry, format)));
+        rows.extend(entries.into_iter().map(|entry| Row {
+            name: entry.seq.to_string(),
+            cells: (view.cells)(&entry, format),
+            document: entry,
+        }));
         // What needs no look at the whole is written while it arrives.
         if matches!(format, Jsonl | Csv | Name) {
             let text = view.listing(std::mem::take(&mut rows)).text(format);
@@ -116,25 +120,29 @@ pub(super) fn pages(
     }
 }
 
+impl Item for AuditEntry {
+    const LIST: &'static str = "AuditList";
+}
+
 /// How entries are shown.
 struct View {
     columns: &'static [&'static str],
     wide: &'static [&'static str],
-    row: fn(&AuditEntry, Format) -> Row,
+    cells: fn(&AuditEntry, Format) -> Vec<String>,
 }
 
 impl View {
-    fn listing(&self, rows: Vec<Row>) -> Listing {
-        Listing { kind: "AuditList", columns: self.columns, wide: self.wide, rows }
+    fn listing(&self, rows: Vec<Row<AuditEntry>>) -> Listing<AuditEntry> {
+        Listing { kind: AuditEntry::LIST, columns: self.columns, wide: self.wide, rows }
     }
 }
 
 const EVERYTHING: View = View {
     columns: &["TIME", "EVENT", "VERDICT", "WHO", "WHAT"],
     wide: &["BINDING", "SEQ", "KIND", "TOKEN", "LLM", "LLM ID", "REQUEST", "DETAIL", "HASH"],
-    row: |entry, format| {
+    cells: |entry, format| {
         let subject = entry.subject.as_ref();
-        let cells = vec![
+        vec![
             shown_time(&entry.at, format),
             entry.event.clone(),
             text(entry.verdict.as_ref()),
@@ -149,20 +157,19 @@ const EVERYTHING: View = View {
             text(entry.request_id.as_ref()),
             entry.detail.as_ref().map_or(String::new(), |detail| detail.get().to_owned()),
             entry.hash.clone(),
-        ];
-        Row { name: entry.seq.to_string(), cells, document: json!(entry) }
+        ]
     },
 };
 
 const FAILOVERS: View = View {
     columns: &["TIME", "WHO", "LLM", "REASON", "PROVIDER", "OUTCOME"],
     wide: &["TOOK", "TYPE", "MODEL", "REPORTED", "SEQ", "REQUEST"],
-    row: |entry, format| {
+    cells: |entry, format| {
         let detail = entry.detail.as_ref().and_then(|detail| serde_json::from_str(detail.get()).ok());
         let detail: Value = detail.unwrap_or_default();
         let told = |key: &str| detail[key].as_str().unwrap_or_default().to_owned();
         let took = detail["durationMs"].as_u64().unwrap_or_default();
-        let cells = vec![
+        vec![
             shown_time(&told("at"), format),
             entry.subject.as_ref().map(|subject| subject.name.clone()).unwrap_or_default(),
             text(entry.llm.as_ref()),
@@ -175,8 +182,7 @@ const FAILOVERS: View = View {
             shown_time(&entry.at, format),
             entry.seq.to_string(),
             text(entry.request_id.as_ref()),
-        ];
-        Row { name: entry.seq.to_string(), cells, document: json!(entry) }
+        ]
     },
 };
 

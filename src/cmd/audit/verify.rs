@@ -8,14 +8,15 @@ use crate::{
     cmd::{Failure, Run, Usage},
     exit::Exit,
     memory,
-    render::{self, Format},
+    render::{Document, Format},
 };
 use clap::Args;
 use mcp_api::{
     AuditEntry, AuditHead,
     audit::{Chain, Flaw},
 };
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::{
     fs::File,
     io::{BufRead, BufReader},
@@ -25,7 +26,8 @@ use std::{
 /// Check that nothing in the audit trail was changed, removed or added afterwards; exits 3 if something was
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It prints the end of the trail, SEQ:HASH. Keep that elsewhere, and give it as --head later: \
+    after_help = "Examples:\n  mcpctl audit verify\n  mcpctl audit verify --head \"$(cat last-head.txt)\" -o json\n  \
+                        mcpctl audit verify --file audit.jsonl\n\nIt prints the end of the trail, SEQ:HASH. Keep that elsewhere, and give it as --head later: \
                         whoever can write the database can write the whole trail anew, but not so that it ends the \
                         same. This machine remembers the last end that it has seen by itself."
 )]
@@ -53,6 +55,28 @@ pub(super) fn verify(run: &mut Run<'_>, args: &VerifyArgs) -> anyhow::Result<Exi
         None => check.server(run, args.forget)?,
     }
     check.tell(run, format)
+}
+
+/// Whether the audit trail is still what the server wrote.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cmd) struct AuditVerification {
+    /// Nothing was found that was changed, removed or added.
+    sound: bool,
+    /// How many entries were checked.
+    entries: u64,
+    /// The number of the first one; above 1, the file holds a part of a trail. 0 if there is none.
+    first_entry: u64,
+    /// The number of the last one; 0 if there is none.
+    last_entry: u64,
+    /// Where the trail ends, as `SEQ:HASH`: what `--head` takes later.
+    head: Option<String>,
+    /// What is wrong, in words; empty if it is sound.
+    flaws: Vec<String>,
+}
+
+impl Document for AuditVerification {
+    const KIND: &'static str = "AuditVerification";
 }
 
 /// A trail on its way past.
@@ -162,6 +186,17 @@ impl Check {
         self.chain.as_ref().and_then(Chain::head)
     }
 
+    fn document(&self) -> AuditVerification {
+        AuditVerification {
+            sound: self.flaws.is_empty(),
+            entries: self.entries,
+            first_entry: self.first,
+            last_entry: self.head().map_or(0, |head| head.seq),
+            head: self.head().map(ToString::to_string),
+            flaws: self.flaws.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     fn tell(&self, run: &mut Run<'_>, format: Format) -> anyhow::Result<Exit> {
         let is_sound = self.flaws.is_empty();
         let head = self.head().map(ToString::to_string);
@@ -172,15 +207,7 @@ impl Check {
             ));
         }
         if format == Format::Json {
-            let content = json!({
-                "sound": is_sound,
-                "entries": self.entries,
-                "firstEntry": self.first,
-                "lastEntry": self.head().map_or(0, |head| head.seq),
-                "head": head,
-                "flaws": self.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            });
-            run.print(&render::document_text(&render::document("AuditVerification", content), format))?;
+            run.show_document(&self.document(), format)?;
         } else if is_sound {
             let (first, last) = (self.first, self.head().map_or(0, |head| head.seq));
             if first > 1 {
