@@ -37,6 +37,8 @@ mod probe;
 mod scripts;
 mod secrets;
 mod shipped;
+mod sessions;
+mod sessions_stage;
 mod signals;
 mod streams;
 mod support;
