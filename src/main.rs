@@ -9,6 +9,7 @@ use std::{
     io::{self, IsTerminal},
     panic,
 };
+use terminal_size::{Width, terminal_size_of};
 
 fn main() {
     hardening::no_core_dumps();
@@ -22,6 +23,7 @@ fn main() {
         input_is_terminal: input.is_terminal(),
         out_is_terminal: out.is_terminal(),
         err_is_terminal: err.is_terminal(),
+        width: terminal_size_of(io::stdout()).map(|(Width(width), _)| width).filter(|width| *width > 0),
         input: &mut input,
         out: &mut out,
         err: &mut err,

@@ -1,13 +1,13 @@
 //! `auth`: log in, log out, and see what you may do.
 
-use super::{Failure, Run, Usage};
+use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
     config::{Config, Server},
     credential,
     environment::Environment,
     exit::Exit,
     gateway::Gateway,
-    render::{self, Format, Listing, Row},
+    render::{self, Columns, Format, Listing, Row},
 };
 use clap::{Args, Subcommand};
 use jiff::{SpanRound, Timestamp, Unit};
@@ -26,7 +26,7 @@ pub(super) enum AuthCommand {
     /// Forget the stored token of this server
     Logout,
     /// Show for each context who you are and whether the server answers
-    Status,
+    Status(ColumnArgs),
     /// Show who the server takes you for
     Whoami,
     /// Ask whether you may do something; exit 3 if not
@@ -52,7 +52,7 @@ pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exi
     match command {
         AuthCommand::Login(args) => login(run, &args),
         AuthCommand::Logout => logout(run),
-        AuthCommand::Status => status(run),
+        AuthCommand::Status(columns) => status(run, &columns),
         AuthCommand::Whoami => whoami(run),
         AuthCommand::CanI { verb, what } => can_i(run, &verb, &what),
     }
@@ -140,7 +140,11 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
     Ok(CanI { verb, resource, name })
 }
 
-fn status(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+const STATUS: Columns =
+    Columns { usual: &["CONTEXT", "SERVER", "USER", "TOKEN SOURCE", "EXPIRES", "REACHABLE"], wide: &[] };
+
+fn status(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, STATUS)?;
     let (config, _) = run.config()?;
     let mut exit = Exit::Ok;
     let mut rows = Vec::new();
@@ -151,8 +155,7 @@ fn status(run: &mut Run<'_>) -> anyhow::Result<Exit> {
             exit = Exit::No;
         }
     }
-    let columns = &["CONTEXT", "SERVER", "USER", "TOKEN SOURCE", "EXPIRES", "REACHABLE"];
-    run.show(&Listing { kind: "AuthStatusList", columns, wide: &[], rows })?;
+    run.show(&Listing { kind: "AuthStatusList", view, rows })?;
     Ok(exit)
 }
 
@@ -184,11 +187,12 @@ fn status_row(run: &Run<'_>, line: &Line) -> (Row, bool) {
     let (name, server) = (&line.name, &line.server);
     let row = |user: &str, source: &str, expires: &str, reachable: &str, ok: bool| {
         let cells = [name, &server.origin(), user, source, expires, reachable].map(str::to_owned);
+        let name = name.trim_end_matches(" *").to_owned();
         let document = json!({
-            "context": name.trim_end_matches(" *"), "server": server.origin(), "user": user, "tokenSource": source,
+            "context": name, "server": server.origin(), "user": user, "tokenSource": source,
             "expires": expires, "reachable": reachable,
         });
-        (Row { name: name.clone(), cells: cells.to_vec(), document }, ok)
+        (Row { name, cells: cells.to_vec(), document }, ok)
     };
     let credential = if line.meant {
         run.credential(server)

@@ -1,10 +1,10 @@
 //! `config`: which servers there are, and which one is meant.
 
-use super::Run;
+use super::{Run, columns::ColumnArgs};
 use crate::{
     config::{Config, Context},
     exit::Exit,
-    render::{self, Format, Listing, Row},
+    render::{self, Columns, Format, Listing, Row},
 };
 use clap::Subcommand;
 use serde_json::json;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// List the contexts
-    GetContexts,
+    GetContexts(ColumnArgs),
     /// Choose the context that is used when none is named
     UseContext {
         /// Its name
@@ -40,7 +40,7 @@ pub(super) enum ConfigCommand {
 
 pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<Exit> {
     match command {
-        ConfigCommand::GetContexts => get_contexts(run),
+        ConfigCommand::GetContexts(columns) => get_contexts(run, &columns),
         ConfigCommand::UseContext { name } => use_context(run, &name),
         ConfigCommand::SetContext { name, ca_file, insecure_http } => {
             set_context(run, &name, ca_file, insecure_http)
@@ -54,7 +54,8 @@ pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<E
     }
 }
 
-fn get_contexts(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+fn get_contexts(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, Columns { usual: &["CONTEXT", "SERVER"], wide: &[] })?;
     let (config, _) = run.config()?;
     let rows = config.contexts.iter().map(|context| {
         let current = config.current_context.as_deref() == Some(&context.name);
@@ -63,9 +64,7 @@ fn get_contexts(run: &mut Run<'_>) -> anyhow::Result<Exit> {
         let shown = if current { format!("{} *", context.name) } else { context.name.clone() };
         Row { name: context.name.clone(), cells: vec![shown, context.server.clone()], document }
     });
-    let listing =
-        Listing { kind: "ContextList", columns: &["CONTEXT", "SERVER"], wide: &[], rows: rows.collect() };
-    run.show(&listing)?;
+    run.show(&Listing { kind: "ContextList", view, rows: rows.collect() })?;
     Ok(Exit::Ok)
 }
 

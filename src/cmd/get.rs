@@ -1,11 +1,11 @@
 //! `get`: what the server has, as tables for people and as documents that `apply` takes back.
 
-use super::{Failure, Run, Usage, apply::sources};
+use super::{Failure, Run, Usage, apply::sources, columns::ColumnArgs};
 use crate::{
     documents::{self, Key},
     exit::Exit,
     gateway::documents::Stored,
-    render::{self, Format, Listing, Row},
+    render::{self, Columns, Format, Listing, Row, View},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -26,6 +26,8 @@ pub(super) struct GetArgs {
     /// Only what has this label, such as team=data; with commas between, all must hold
     #[arg(short = 'l', long, value_name = "KEY=VALUE")]
     selector: Option<Selector>,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
 /// What is shown: everything of some kinds, or what was named.
@@ -36,8 +38,9 @@ enum Wanted {
 
 pub(super) fn get(run: &mut Run<'_>, args: &GetArgs) -> anyhow::Result<Exit> {
     use Format::{Csv, Json, Jsonl, Name, Table, Text, Wide, Yaml};
-    let format = run.format(Table, &[Table, Wide, Yaml, Json, Jsonl, Name, Csv])?;
     let wanted = wanted(args)?;
+    let kind = wanted.kind();
+    let view = run.view(&args.columns, columns(kind))?;
     let gateway = run.gateway()?;
     let mut found = match &wanted {
         Wanted::All(kinds) => gateway.all(kinds).map_err(Failure)?,
@@ -50,8 +53,8 @@ pub(super) fn get(run: &mut Run<'_>, args: &GetArgs) -> anyhow::Result<Exit> {
         found.retain(|stored| selector.selects(stored.document.labels()));
     }
     let values = || found.iter().map(|stored| documents::value(&stored.document));
-    match format {
-        Table | Text | Wide | Csv => run.print(&listing(&wanted, &found).text(format))?,
+    match view.format() {
+        Table | Text | Wide | Csv => run.show(&listing(kind, view, &found))?,
         Name => found.iter().try_for_each(|stored| run.say(Key::of(&stored.document)))?,
         Jsonl => values().try_for_each(|value| run.print(&render::document_text(&value, Jsonl)))?,
         Yaml => {
@@ -92,15 +95,21 @@ fn wanted(args: &GetArgs) -> anyhow::Result<Wanted> {
     Ok(Wanted::Named(named))
 }
 
-/// A table of one kind has the columns of that kind, one of several kinds those that all of them have.
-fn listing(wanted: &Wanted, found: &[Stored]) -> Listing {
-    let kind = match wanted {
-        Wanted::All(kinds) => kinds.first().copied().filter(|_| kinds.len() == 1),
-        Wanted::Named(keys) => {
-            keys.first().map(Key::kind).filter(|kind| keys.iter().all(|key| key.kind() == *kind))
+impl Wanted {
+    /// The kind, if it is one.
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::All(kinds) => kinds.first().copied().filter(|_| kinds.len() == 1),
+            Self::Named(keys) => {
+                keys.first().map(Key::kind).filter(|kind| keys.iter().all(|key| key.kind() == *kind))
+            }
         }
-    };
-    let (columns, wide): (&'static [_], &'static [_]) = match kind {
+    }
+}
+
+/// A table of one kind has the columns of that kind, one of several kinds those that all of them have.
+fn columns(kind: Option<Kind>) -> Columns {
+    let (usual, wide): (&'static [_], &'static [_]) = match kind {
         Some(Kind::Llm) => {
             (&["NAME", "MODEL", "URL", "ENABLED", "FAILOVER"], &["ID", "TYPE", "KEY", "CONTEXT", "LABELS"])
         }
@@ -109,8 +118,12 @@ fn listing(wanted: &Wanted, found: &[Stored]) -> Listing {
         Some(Kind::User | Kind::ServiceAccount) => (&["NAME", "LABELS"], &[]),
         None => (&["NAME", "ABOUT"], &["LABELS"]),
     };
+    Columns { usual, wide }
+}
+
+fn listing(kind: Option<Kind>, view: View, found: &[Stored]) -> Listing {
     let rows = found.iter().map(|stored| row(stored, kind.is_some())).collect();
-    Listing { kind: "List", columns, wide, rows }
+    Listing { kind: "List", view, rows }
 }
 
 fn row(stored: &Stored, is_one_kind: bool) -> Row {

@@ -2,6 +2,7 @@
 
 use super::{
     Failure, Run, Usage,
+    columns::ColumnArgs,
     permission::{self, Known},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     failover::{Denial, Verdict, Why},
     gateway::Gateway,
     providers_file::ProvidersFile,
-    render::{Document, Format, Item, Listing, Row},
+    render::{Columns, Document, Format, Item, Listing, Row},
 };
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -23,7 +24,7 @@ pub(super) enum LlmCommand {
     #[command(
         after_help = "Examples:\n  mcpctl llm list -o wide\n  mcpctl llm list -o json | jq -r '.items[].name'"
     )]
-    List,
+    List(ColumnArgs),
     /// Show LLMs in full, by name or id
     #[command(
         after_help = "Examples:\n  mcpctl llm get chat-prod\n  mcpctl llm get chat-prod -o json | jq .contextLength"
@@ -46,13 +47,19 @@ pub(super) enum LlmCommand {
 
 pub(super) fn run(run: &mut Run<'_>, command: LlmCommand) -> anyhow::Result<Exit> {
     match command {
-        LlmCommand::List => list(run),
+        LlmCommand::List(columns) => list(run, &columns),
         LlmCommand::Get { names } => get(run, &names),
         LlmCommand::Head { name } => head(run, &key(&name)?),
     }
 }
 
-fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+const COLUMNS: Columns = Columns {
+    usual: &["NAME", "MODEL", "VERBS", "FAILOVER", "LOCAL PROVIDER"],
+    wide: &["ID", "TYPE", "URL", "ENABLED"],
+};
+
+fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, COLUMNS)?;
     let llms = run.gateway()?.llms().map_err(Failure)?.items;
     let providers = match run.providers() {
         Ok(file) => file,
@@ -62,12 +69,7 @@ fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
         }
     };
     let rows = llms.into_iter().map(|llm| row(llm, providers.as_ref())).collect();
-    run.show(&Listing {
-        kind: LlmItem::LIST,
-        columns: &["NAME", "MODEL", "VERBS", "FAILOVER", "LOCAL PROVIDER"],
-        wide: &["ID", "TYPE", "URL", "ENABLED"],
-        rows,
-    })?;
+    run.show(&Listing { kind: LlmItem::LIST, view, rows })?;
     Ok(Exit::Ok)
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod auth;
 mod bug;
+mod columns;
 mod config;
 mod delete;
 mod delivery;

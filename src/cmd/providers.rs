@@ -14,14 +14,14 @@ mod validate;
 
 pub(crate) use start::StartFailed;
 
-use super::Run;
+use super::{Run, columns::ColumnArgs};
 use crate::exit::Exit;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProvidersCommand {
     /// List the providers
-    List,
+    List(ColumnArgs),
     /// Show one provider in full
     Get {
         /// Its name
@@ -36,6 +36,8 @@ pub(super) enum ProvidersCommand {
         /// Ask the server for permission and the providers for readiness, now
         #[arg(long)]
         probe: bool,
+        #[command(flatten)]
+        columns: ColumnArgs,
     },
     /// Check the provider file, and say which line to change
     Validate,
@@ -47,10 +49,10 @@ pub(super) enum ProvidersCommand {
 
 pub(super) fn run(run: &mut Run<'_>, command: &ProvidersCommand) -> anyhow::Result<Exit> {
     match command {
-        ProvidersCommand::List => list::list(run),
+        ProvidersCommand::List(columns) => list::list(run, columns),
         ProvidersCommand::Get { name } => list::get(run, name),
-        ProvidersCommand::Failovers { probe: false } => failovers::list(run),
-        ProvidersCommand::Failovers { probe: true } => failovers::probe(run),
+        ProvidersCommand::Failovers { probe: false, columns } => failovers::list(run, columns),
+        ProvidersCommand::Failovers { probe: true, columns } => failovers::probe(run, columns),
         ProvidersCommand::Validate => validate::run(run),
         ProvidersCommand::Start(args) => start::run(run, args),
         ProvidersCommand::Stop(args) => stop::run(run, args),

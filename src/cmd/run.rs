@@ -1,6 +1,8 @@
 //! One run: its flags, its environment and its three streams. Nobody else prints.
 
-use super::{Color, Global, InferFailure, StartFailed, apply::Halted, delivery::Delivery};
+use super::{
+    Color, Global, InferFailure, StartFailed, apply::Halted, columns::ColumnArgs, delivery::Delivery,
+};
 use crate::{
     config::{Config, ConfigError, Server},
     credential::{self, Credential},
@@ -9,7 +11,7 @@ use crate::{
     failover::{CallFailure, Fault},
     gateway::Gateway,
     providers_file::{ProvidersError, ProvidersFile},
-    render::{self, Document, Format, Listing, escape_lines},
+    render::{self, Columns, Document, Format, Listing, View, escape_lines},
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -36,6 +38,8 @@ pub struct Io<'a> {
     pub out_is_terminal: bool,
     /// Standard error is a terminal.
     pub err_is_terminal: bool,
+    /// How many characters fit in a line of standard output, if it is a terminal that tells.
+    pub width: Option<u16>,
 }
 
 /// One run of the program.
@@ -128,11 +132,27 @@ impl<'a> Run<'a> {
         self.format(Format::Text, &[Format::Text]).map(drop)
     }
 
-    /// Shows a list in the format that was asked for.
-    pub fn show<T: Serialize>(&mut self, listing: &Listing<T>) -> anyhow::Result<()> {
+    /// How a list of these columns is to be shown. Comes before the server is asked, because flags that make no sense
+    /// are told before anything is sent.
+    pub(super) fn view(&self, args: &ColumnArgs, columns: Columns) -> anyhow::Result<View> {
         use Format::{Csv, Json, Jsonl, Name, Table, Wide, Yaml};
         let format = self.format(Table, &[Table, Wide, Json, Yaml, Jsonl, Name, Csv])?;
-        self.print(&listing.text(format))
+        if (args.columns.is_some() || args.no_headers) && !matches!(format, Table | Wide | Csv) {
+            let wrong =
+                "only tables and CSV have columns: --columns and --no-headers go with -o table, wide or csv";
+            return Err(Usage(wrong.into()).into());
+        }
+        // A screen reader goes line by line, and so must a row.
+        let mut view = View::new(format, columns).within(self.io.width.filter(|_| !self.is_dumb()));
+        if let Some(names) = &args.columns {
+            view = view.with_columns(names).map_err(|error| Usage(error.to_string()))?;
+        }
+        Ok(if args.no_headers { view.without_headers() } else { view })
+    }
+
+    /// Shows a list.
+    pub fn show<T: Serialize>(&mut self, listing: &Listing<T>) -> anyhow::Result<()> {
+        self.print(&listing.text())
     }
 
     /// Shows one document.

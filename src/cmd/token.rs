@@ -1,9 +1,9 @@
 //! `token`: make, list and revoke tokens.
 
-use super::{Failure, Run, Usage};
+use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
     exit::Exit,
-    render::{self, Format, Listing, Row},
+    render::{self, Columns, Format, Listing, Row},
 };
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
@@ -18,7 +18,7 @@ pub(super) enum TokenCommand {
     #[command(after_help = "Example: mcpctl token create --user dana@example.com --expires 30d > token.txt")]
     Create(CreateArgs),
     /// List tokens; the secrets are not among what is shown
-    List,
+    List(ColumnArgs),
     /// Revoke a token at once, everywhere
     Revoke {
         /// Its id, as the list shows it
@@ -43,7 +43,7 @@ pub(super) struct CreateArgs {
 pub(super) fn run(run: &mut Run<'_>, command: TokenCommand) -> anyhow::Result<Exit> {
     match command {
         TokenCommand::Create(args) => create(run, &args),
-        TokenCommand::List => list(run),
+        TokenCommand::List(columns) => list(run, &columns),
         TokenCommand::Revoke { id } => revoke(run, &id),
     }
 }
@@ -92,7 +92,10 @@ fn lifetime(text: &str) -> anyhow::Result<u64> {
     number.checked_mul(seconds).filter(|total| *total > 0).ok_or_else(|| wrong().into())
 }
 
-fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+const COLUMNS: Columns = Columns { usual: &["ID", "KIND", "NAME", "STATE", "EXPIRES"], wide: &["CREATED"] };
+
+fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, COLUMNS)?;
     let tokens: Items<TokenInfo> = run.gateway()?.get(paths::TOKENS).map_err(Failure)?;
     let rows = tokens.items.iter().map(|token| {
         let is_over = |at: &String| at.parse::<Timestamp>().is_ok_and(|at| at <= Timestamp::now());
@@ -112,9 +115,7 @@ fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
         ];
         Row { name: token.id.clone(), cells, document: json!(token) }
     });
-    let columns = &["ID", "KIND", "NAME", "STATE", "EXPIRES"];
-    let listing = Listing { kind: "TokenList", columns, wide: &["CREATED"], rows: rows.collect() };
-    run.show(&listing)?;
+    run.show(&Listing { kind: "TokenList", view, rows: rows.collect() })?;
     Ok(Exit::Ok)
 }
 

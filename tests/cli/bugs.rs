@@ -58,6 +58,7 @@ fn infer(scene: &Scripted, out: &mut Panics, err: &mut Panics, more: &[&str]) ->
         err,
         input_is_terminal: true,
         out_is_terminal: false,
+        width: None,
         err_is_terminal: false,
     };
     let args = [&["mcpctl", "infer", "chat-prod", PROMPT], more].concat();

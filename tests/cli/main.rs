@@ -42,4 +42,5 @@ mod sessions_stage;
 mod signals;
 mod streams;
 mod support;
+mod terminal;
 mod vllm;

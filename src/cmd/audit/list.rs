@@ -1,10 +1,10 @@
 //! `audit list`: the trail as a table, or for other programs.
 
 use crate::{
-    cmd::{Failure, Run, Usage},
+    cmd::{Failure, Run, Usage, columns::ColumnArgs},
     exit::Exit,
     gateway::Gateway,
-    render::{Format, Item, Listing, Row},
+    render::{Columns, Format, Item, Listing, Row, View},
 };
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +35,8 @@ pub(in crate::cmd) struct ListArgs {
     /// What local providers answered in the server's place, as their users' machines reported it
     #[arg(long)]
     failovers: bool,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
 impl ListArgs {
@@ -70,30 +72,27 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(super) fn list(run: &mut Run<'_>, args: &ListArgs) -> anyhow::Result<Exit> {
-    use Format::{Csv, Json, Jsonl, Name, Table, Wide, Yaml};
-    let format = run.format(Table, &[Table, Wide, Json, Yaml, Jsonl, Name, Csv])?;
-    let view = if args.failovers { &FAILOVERS } else { &EVERYTHING };
+    use Format::{Csv, Jsonl, Name};
+    let list = if args.failovers { &FAILOVERS } else { &EVERYTHING };
+    let mut view = run.view(&args.columns, list.columns)?;
+    let format = view.format();
     let gateway = run.gateway()?;
     let mut rows = Vec::new();
-    let mut is_first = true;
     pages(&gateway, &args.search(), |entries| {
         rows.extend(entries.into_iter().map(|entry| Row {
             name: entry.seq.to_string(),
-            cells: (view.cells)(&entry, format),
+            cells: (list.cells)(&entry, format),
             document: entry,
         }));
         // What needs no look at the whole is written while it arrives.
         if matches!(format, Jsonl | Csv | Name) {
-            let text = view.listing(std::mem::take(&mut rows)).text(format);
-            let body =
-                if is_first || format != Csv { &*text } else { text.split_once('\n').map_or("", |it| it.1) };
-            is_first = false;
-            run.print(body)?;
+            run.show(&listing(view.clone(), std::mem::take(&mut rows)))?;
+            view = view.clone().without_headers();
         }
         Ok(())
     })?;
     if !matches!(format, Jsonl | Csv | Name) {
-        run.print(&view.listing(rows).text(format))?;
+        run.show(&listing(view, rows))?;
     }
     Ok(Exit::Ok)
 }
@@ -125,21 +124,20 @@ impl Item for AuditEntry {
 }
 
 /// How entries are shown.
-struct View {
-    columns: &'static [&'static str],
-    wide: &'static [&'static str],
+struct Shape {
+    columns: Columns,
     cells: fn(&AuditEntry, Format) -> Vec<String>,
 }
 
-impl View {
-    fn listing(&self, rows: Vec<Row<AuditEntry>>) -> Listing<AuditEntry> {
-        Listing { kind: AuditEntry::LIST, columns: self.columns, wide: self.wide, rows }
-    }
+fn listing(view: View, rows: Vec<Row<AuditEntry>>) -> Listing<AuditEntry> {
+    Listing { kind: AuditEntry::LIST, view, rows }
 }
 
-const EVERYTHING: View = View {
-    columns: &["TIME", "EVENT", "VERDICT", "WHO", "WHAT"],
-    wide: &["BINDING", "SEQ", "KIND", "TOKEN", "LLM", "LLM ID", "REQUEST", "DETAIL", "HASH"],
+const EVERYTHING: Shape = Shape {
+    columns: Columns {
+        usual: &["TIME", "EVENT", "VERDICT", "WHO", "WHAT"],
+        wide: &["BINDING", "SEQ", "KIND", "TOKEN", "LLM", "LLM ID", "REQUEST", "DETAIL", "HASH"],
+    },
     cells: |entry, format| {
         let subject = entry.subject.as_ref();
         vec![
@@ -161,9 +159,11 @@ const EVERYTHING: View = View {
     },
 };
 
-const FAILOVERS: View = View {
-    columns: &["TIME", "WHO", "LLM", "REASON", "PROVIDER", "OUTCOME"],
-    wide: &["TOOK", "TYPE", "MODEL", "REPORTED", "SEQ", "REQUEST"],
+const FAILOVERS: Shape = Shape {
+    columns: Columns {
+        usual: &["TIME", "WHO", "LLM", "REASON", "PROVIDER", "OUTCOME"],
+        wide: &["TOOK", "TYPE", "MODEL", "REPORTED", "SEQ", "REQUEST"],
+    },
     cells: |entry, format| {
         let detail = entry.detail.as_ref().and_then(|detail| serde_json::from_str(detail.get()).ok());
         let detail: Value = detail.unwrap_or_default();

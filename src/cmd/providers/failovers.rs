@@ -4,6 +4,7 @@ use super::entry;
 use crate::{
     cmd::{
         Run,
+        columns::ColumnArgs,
         permission::{self, Known},
     },
     config::Server,
@@ -11,13 +12,20 @@ use crate::{
     gateway::Gateway,
     provider::{self, Readiness},
     providers_file::Provider,
-    render::{Listing, Row},
+    render::{Columns, Listing, Row},
 };
 use mcp_api::{LlmKey, LlmName};
 use serde_json::json;
 
+const DECLARED: Columns =
+    Columns { usual: &["LLM", "PROVIDER", "TYPE", "MODEL", "DECLARED AT"], wide: &["ENDPOINT"] };
+
+const PROBED: Columns =
+    Columns { usual: &["LLM", "PROVIDER", "TYPE", "MODEL", "PERMISSION", "ENGINE", "READY"], wide: &[] };
+
 /// Every failover as it is declared.
-pub(super) fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+pub(super) fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, DECLARED)?;
     let file = run.providers()?;
     let home = run.env.home();
     let rows = file.iter().flat_map(|file| {
@@ -34,14 +42,14 @@ pub(super) fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
             row
         })
     });
-    let columns = &["LLM", "PROVIDER", "TYPE", "MODEL", "DECLARED AT"];
-    let listing = Listing { kind: "FailoverList", columns, wide: &["ENDPOINT"], rows: rows.collect() };
+    let listing = Listing { kind: "FailoverList", view, rows: rows.collect() };
     run.show(&listing)?;
     Ok(Exit::Ok)
 }
 
 /// Every failover as it would go now: is it permitted, and does the provider answer?
-pub(super) fn probe(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+pub(super) fn probe(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, PROBED)?;
     let file = run.providers()?;
     let server = run.server()?;
     let gateway = Gateway::for_calls(&server, run.credential(&server)?.token)?;
@@ -73,8 +81,7 @@ pub(super) fn probe(run: &mut Run<'_>) -> anyhow::Result<Exit> {
         }
         rows.push(row);
     }
-    let columns = &["LLM", "PROVIDER", "TYPE", "MODEL", "PERMISSION", "ENGINE", "READY"];
-    run.show(&Listing { kind: "FailoverProbeList", columns, wide: &[], rows })?;
+    run.show(&Listing { kind: "FailoverProbeList", view, rows })?;
     Ok(if all_ready { Exit::Ok } else { Exit::No })
 }
 

@@ -2,21 +2,24 @@
 
 use super::{entry, roster};
 use crate::{
-    cmd::Run,
+    cmd::{Run, columns::ColumnArgs},
     engine::Status,
     environment::Environment,
     exit::Exit,
     providers_file::Provider,
-    render::{self, Format, Listing, Row},
+    render::{self, Columns, Format, Listing, Row},
 };
 use mcp_api::LlmName;
 use serde_json::json;
 
-pub(super) fn list(run: &mut Run<'_>) -> anyhow::Result<Exit> {
+const COLUMNS: Columns =
+    Columns { usual: &["NAME", "TYPE", "STATE", "MODEL", "FAILOVER FOR"], wide: &["ENDPOINT"] };
+
+pub(super) fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, COLUMNS)?;
     let file = run.providers()?;
     let rows = file.iter().flat_map(|file| file.registry.providers()).map(|provider| row(provider, &run.env));
-    let columns = &["NAME", "TYPE", "STATE", "MODEL", "FAILOVER FOR"];
-    let listing = Listing { kind: "ProviderList", columns, wide: &["ENDPOINT"], rows: rows.collect() };
+    let listing = Listing { kind: "ProviderList", view, rows: rows.collect() };
     run.show(&listing)?;
     Ok(Exit::Ok)
 }

@@ -5,12 +5,12 @@ use super::{
     times,
 };
 use crate::{
-    cmd::Run,
+    cmd::{Run, columns::ColumnArgs},
     engine::{Condition, End, Endpoint, EngineError, Place, Record, State, Status, record::Ending},
     environment::Environment,
     exit::Exit,
     providers_file::Provider,
-    render::{Listing, Row},
+    render::{Columns, Listing, Row},
 };
 use clap::Args;
 use mcp_api::LlmName;
@@ -26,9 +26,17 @@ use serde_json::{Value, json};
 pub(crate) struct StatusArgs {
     /// Show this one only
     name: Option<String>,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
+const COLUMNS: Columns = Columns {
+    usual: &["NAME", "STATE", "MODEL", "ENDPOINT", "PID", "UPTIME", "IDLE STOP", "FAILOVER FOR"],
+    wide: &["SUPERVISOR", "SOCKET", "LOG"],
+};
+
 pub(super) fn run(run: &mut Run<'_>, args: &StatusArgs) -> anyhow::Result<Exit> {
+    let view = run.view(&args.columns, COLUMNS)?;
     let mut roster = Roster::of(run)?;
     if let Some(error) = roster.broken() {
         run.warn(format_args!("{error}; shown are only engines that were started here"));
@@ -44,8 +52,7 @@ pub(super) fn run(run: &mut Run<'_>, args: &StatusArgs) -> anyhow::Result<Exit> 
     let shown: Vec<_> = seen.iter().filter(|seen| args.name.is_some() || seen.matters()).collect();
     run.show(&Listing {
         kind: "ProviderStatusList",
-        columns: &["NAME", "STATE", "MODEL", "ENDPOINT", "PID", "UPTIME", "IDLE STOP", "FAILOVER FOR"],
-        wide: &["SUPERVISOR", "SOCKET", "LOG"],
+        view,
         rows: shown.iter().map(|seen| seen.row(&run.env)).collect(),
     })?;
     for seen in &shown {
