@@ -47,6 +47,7 @@ pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<E
         }
         ConfigCommand::View => view(run),
         ConfigCommand::Path => {
+            run.takes_no_format()?;
             let path = Config::path(&run.env)?;
             run.say(path.display())?;
             Ok(Exit::Ok)
@@ -113,6 +114,9 @@ fn set_context(
 fn view(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json])?;
     let (config, _) = run.config()?;
-    run.print(&render::document_text(&json!(config), format))?;
+    // As YAML it is the file, which has no kind.
+    let document =
+        if format == Format::Json { render::document("Config", json!(config)) } else { json!(config) };
+    run.print(&render::document_text(&document, format))?;
     Ok(Exit::Ok)
 }
