@@ -4,8 +4,10 @@
 //! for the caller to see to, who gets an error and goes on without a failover.
 
 mod entry;
+mod schema;
 
 pub use entry::{ApiKey, Kind, Llamacpp, Managed, OpenAi, Provider, Vllm};
+pub use schema::schema;
 
 use crate::{
     files::{self, FileError},

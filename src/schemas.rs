@@ -1,8 +1,9 @@
-//! JSON Schemas (draft 2020-12) of what `-o json` prints, made from the types themselves. They are shipped as
-//! `schemas/KIND.json`.
+//! JSON Schemas (draft 2020-12) of what `-o json` prints, made from the types themselves, and of the files that people
+//! write. They are shipped as `schemas/KIND.json` and `schemas/FILE.json`.
 
 use crate::{
     cmd::documents,
+    providers_file,
     render::{Document, Item},
 };
 use mcp_api::document::API_VERSION;
@@ -19,6 +20,16 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn all() -> Vec<(&'static str, Schema)> {
     documents()
+}
+
+/// The schema of every file that people write, by the name of the file.
+#[must_use]
+pub fn files() -> Vec<(&'static str, Schema)> {
+    let mut files = vec![("providers", providers_file::schema())];
+    for (_, schema) in &mut files {
+        RecursiveTransform(without_breaks).transform(schema);
+    }
+    files
 }
 
 /// The schema of a document.
@@ -42,20 +53,22 @@ struct ListOf<I> {
 fn schema_of<T: JsonSchema>() -> Schema {
     let mut schema =
         SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
-    RecursiveTransform(for_readers).transform(&mut schema);
+    RecursiveTransform(open).transform(&mut schema);
+    RecursiveTransform(without_breaks).transform(&mut schema);
     schema
 }
 
-/// Later versions may add fields to what is printed; a schema that refuses them would break with each. And where a line
-/// of a comment ends in the source is no concern of its readers.
-fn for_readers(schema: &mut Schema) {
+/// Later versions may add fields to what is printed; a schema that refuses them would break with each.
+fn open(schema: &mut Schema) {
     if schema.get("additionalProperties") == Some(&json!(false)) {
         schema.remove("additionalProperties");
     }
+}
+
+/// Where a line of a comment ends in the source is no concern of its readers.
+fn without_breaks(schema: &mut Schema) {
     if let Some(Value::String(meaning)) = schema.get_mut("description") {
-        let paragraphs: Vec<_> =
-            meaning.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();
-        *meaning = paragraphs.join("\n\n");
+        *meaning = meaning.replace("\n\n", "\u{b6}").replace('\n', " ").replace('\u{b6}', "\n\n");
     }
 }
 

@@ -1,14 +1,17 @@
 //! One entry of the provider file.
 
+mod keys;
 mod managed;
+
+pub(super) use keys::{KEYS, KINDS, Raw};
 
 use crate::{
     http,
     registry::Named,
     yaml::{self, Place, Places, Problem},
 };
+use keys::OneOrMany;
 use mcp_api::{LlmName, name::check_name};
-use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -52,14 +55,12 @@ impl Kind {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::OpenAi(_) => "openai",
-            Self::VllmManaged(_) => "vllm-managed",
-            Self::LlamacppManaged(_) => "llamacpp-managed",
+            Self::OpenAi(_) => keys::OPENAI,
+            Self::VllmManaged(_) => keys::VLLM,
+            Self::LlamacppManaged(_) => keys::LLAMACPP,
         }
     }
 }
-
-const KINDS: &[&str] = &["openai", "vllm-managed", "llamacpp-managed"];
 
 /// An endpoint that already runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,62 +121,6 @@ pub struct Llamacpp {
     pub context_size: Option<u32>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a name or a list of names")]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-/// An entry as it is written: every key of every type, in the order of the documentation.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Raw {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    failover_for: Option<OneOrMany>,
-    model: String,
-    venv_path: Option<PathBuf>,
-    gpu_memory_utilization: Option<f64>,
-    max_model_len: Option<u32>,
-    idle_timeout_minutes: Option<f64>,
-    start_timeout_seconds: Option<u64>,
-    port: Option<u16>,
-    env: Option<BTreeMap<String, String>>,
-    extra_args: Option<Vec<String>>,
-    binary_path: Option<PathBuf>,
-    context_size: Option<u32>,
-    url: Option<String>,
-    api_key_env: Option<String>,
-    api_key_file: Option<PathBuf>,
-    remote: Option<bool>,
-}
-
-/// Keys that belong to some types only: key, whether it is given, the types that take it.
-fn keys_of_types(raw: &Raw) -> Vec<(&'static str, bool, &'static [&'static str])> {
-    const MANAGED: &[&str] = &["vllm-managed", "llamacpp-managed"];
-    const VLLM: &[&str] = &["vllm-managed"];
-    const LLAMACPP: &[&str] = &["llamacpp-managed"];
-    const OPENAI: &[&str] = &["openai"];
-    vec![
-        ("venvPath", raw.venv_path.is_some(), VLLM),
-        ("gpuMemoryUtilization", raw.gpu_memory_utilization.is_some(), VLLM),
-        ("maxModelLen", raw.max_model_len.is_some(), VLLM),
-        ("idleTimeoutMinutes", raw.idle_timeout_minutes.is_some(), MANAGED),
-        ("startTimeoutSeconds", raw.start_timeout_seconds.is_some(), MANAGED),
-        ("port", raw.port.is_some(), MANAGED),
-        ("env", raw.env.is_some(), MANAGED),
-        ("extraArgs", raw.extra_args.is_some(), MANAGED),
-        ("binaryPath", raw.binary_path.is_some(), LLAMACPP),
-        ("contextSize", raw.context_size.is_some(), LLAMACPP),
-        ("url", raw.url.is_some(), OPENAI),
-        ("apiKeyEnv", raw.api_key_env.is_some(), OPENAI),
-        ("apiKeyFile", raw.api_key_file.is_some(), OPENAI),
-        ("remote", raw.remote.is_some(), OPENAI),
-    ]
-}
-
 struct Check<'a> {
     path: &'a str,
     places: &'a Places,
@@ -195,11 +140,11 @@ pub(super) fn check(
         check.wrong("name", error.to_string());
     }
     let model = check.model(&raw);
-    for (key, given, kinds) in keys_of_types(&raw) {
-        if given && !kinds.contains(&raw.kind.as_str()) && KINDS.contains(&raw.kind.as_str()) {
-            let place = check.key(key);
-            let problem = Problem::new(place, format!("`{key}` does not go with type {}", raw.kind));
-            check.problems.push(problem.with_label(format!("it is for {}", kinds.join(" and "))));
+    for key in KEYS.iter().filter(|key| (key.is_given)(&raw)) {
+        if !key.kinds.contains(&raw.kind.as_str()) && KINDS.contains(&raw.kind.as_str()) {
+            let message = format!("`{}` does not go with type {}", key.name, raw.kind);
+            let problem = Problem::new(check.key(key.name), message);
+            check.problems.push(problem.with_label(format!("it is for {}", key.kinds.join(" and "))));
         }
     }
     let failover_for = check.failover_for(raw.failover_for.as_ref());

@@ -80,16 +80,17 @@ pub(crate) fn checked(document: Value) -> Value {
 fn close(schema: &mut Value, is_whole: bool) {
     let Some(schema) = schema.as_object_mut() else { return };
     for (word, part) in schema.iter_mut() {
+        let is_part = matches!(word.as_str(), "$defs" | "oneOf" | "anyOf" | "allOf");
         match (word.as_str(), part) {
-            ("properties" | "patternProperties", Value::Object(fields)) => {
-                fields.values_mut().for_each(|field| close(field, true));
+            ("properties" | "patternProperties" | "$defs", Value::Object(parts)) => {
+                parts.values_mut().for_each(|part| close(part, !is_part));
             }
-            ("$defs", Value::Object(shared)) => shared.values_mut().for_each(|one| close(one, false)),
-            ("items" | "additionalProperties", one) => close(one, true),
-            ("prefixItems", Value::Array(items)) => items.iter_mut().for_each(|item| close(item, true)),
-            ("oneOf" | "anyOf" | "allOf", Value::Array(parts)) => {
-                parts.iter_mut().for_each(|part| close(part, false));
+            ("prefixItems" | "oneOf" | "anyOf" | "allOf", Value::Array(parts)) => {
+                for part in parts {
+                    close(part, !is_part);
+                }
             }
+            ("items" | "additionalProperties", part) => close(part, true),
             _ => {}
         }
     }
