@@ -1,10 +1,12 @@
 //! Contexts: which server is meant. No secret is in this file.
 
 use crate::{
+    credential::TokenCommand,
     environment::Environment,
     files::{self, FileError},
     http, yaml,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -15,7 +17,7 @@ use url::Url;
 const SIZE_MAX: u64 = 1 << 20;
 
 /// The config file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
     /// The context that is used when none is named.
@@ -27,7 +29,7 @@ pub struct Config {
 }
 
 /// One server, by a name of the user's choice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Context {
     /// Its name.
@@ -40,6 +42,27 @@ pub struct Context {
     /// Plain HTTP to another machine is accepted: the token and all prompts can be read on the way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_http: bool,
+    /// A program that prints the token, and its arguments. It is run without a shell, for this context only; the file
+    /// must then be one that nobody else may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_command: Option<TokenCommand>,
+}
+
+impl Context {
+    /// A context with nothing but its server.
+    #[must_use]
+    pub fn new(name: String, server: String) -> Self {
+        Self { name, server, ca_file: None, insecure_http: false, token_command: None }
+    }
+}
+
+/// Says whether two contexts lead to one origin, by whatever words.
+#[must_use]
+pub fn is_same_origin(one: &Context, other: &Context) -> bool {
+    let origin = |context: &Context| {
+        parse_server(&context.server, true).map(|url| url.origin().ascii_serialization()).ok()
+    };
+    origin(one) == origin(other)
 }
 
 /// Why no server is known, or the config cannot be used. Each text says what to change.
@@ -91,6 +114,8 @@ pub struct Server {
     pub context: Option<String>,
     /// More certificate authorities to trust.
     pub ca_file: Option<PathBuf>,
+    /// The program that prints the token for it.
+    pub token_command: Option<TokenCommand>,
 }
 
 impl Server {
@@ -132,14 +157,29 @@ impl Config {
         env.var("MCPCTL_CONFIG").map(PathBuf::from).or_else(default).ok_or(ConfigError::NoFolder)
     }
 
-    /// Reads the file; an absent one is empty.
+    /// Reads the file; an absent one is empty. One that names programs to run must be safe from others.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = match files::read(path, SIZE_MAX) {
-            Ok(bytes) => bytes,
+        let (bytes, unsafe_because) = match files::read_trusted(path, SIZE_MAX) {
+            Ok(bytes) => (bytes, None),
             Err(FileError::Missing(_)) => return Ok(Self::default()),
+            Err(error @ (FileError::Writable { .. } | FileError::Foreign { .. })) => {
+                (files::read(path, SIZE_MAX)?, Some(error))
+            }
             Err(error) => return Err(error.into()),
         };
-        let text = String::from_utf8_lossy(&bytes);
+        let config = Self::parse(path, &bytes)?;
+        match unsafe_because {
+            Some(error) if config.names_programs() => Err(error.into()),
+            Some(_) | None => Ok(config),
+        }
+    }
+
+    fn names_programs(&self) -> bool {
+        self.contexts.iter().any(|context| context.token_command.is_some())
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
+        let text = String::from_utf8_lossy(bytes);
         let text = yaml::without_mark(&text);
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -184,7 +224,12 @@ impl Config {
         // A flag of either kind wins over a variable of either kind.
         let from_env = if context.is_none() { env.var("MCPCTL_SERVER") } else { None };
         if let Some(text) = server.or(from_env) {
-            return Ok(Server { url: parse_server(text, false)?, context: None, ca_file: None });
+            return Ok(Server {
+                url: parse_server(text, false)?,
+                context: None,
+                ca_file: None,
+                token_command: None,
+            });
         }
         let name = context.or_else(|| env.var("MCPCTL_CONTEXT")).or(self.current_context.as_deref());
         let context = self.context(name.ok_or(ConfigError::NoServer)?)?;
@@ -192,6 +237,7 @@ impl Config {
             url: parse_server(&context.server, context.insecure_http)?,
             context: Some(context.name.clone()),
             ca_file: context.ca_file.clone(),
+            token_command: context.token_command.clone(),
         })
     }
 }
@@ -199,6 +245,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn p08_plain_http_goes_to_this_machine_only() {
@@ -228,12 +275,46 @@ mod tests {
         }
     }
 
+    fn context(name: &str, server: &str) -> Context {
+        Context::new(name.into(), server.into())
+    }
+
+    #[test]
+    fn k06_a_file_that_others_may_write_names_no_program_to_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        let plain = "contexts: [{ name: a, server: 'https://a' }]\n";
+        let naming = "contexts: [{ name: a, server: 'https://a', tokenCommand: [pass] }]\n";
+        for (text, mode, fine) in
+            [(plain, 0o600, true), (plain, 0o622, true), (naming, 0o600, true), (naming, 0o622, false)]
+        {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Config::load(&path).is_ok(), fine, "{mode:o} {text}");
+        }
+    }
+
+    #[test]
+    fn a_command_belongs_to_its_context_and_to_no_server_that_is_named_otherwise() {
+        let mut config = Config::default();
+        let command = vec!["pass".to_owned()].try_into().ok();
+        config.put(Context { token_command: command, ..context("a", "https://a.example") }).unwrap();
+        let none = Environment::default();
+        assert!(config.server(&none, None, None).unwrap().token_command.is_some());
+        for (env, server) in [
+            (none, Some("https://a.example")),
+            (Environment::from([("MCPCTL_SERVER", "https://a.example")]), None),
+        ] {
+            assert!(config.server(&env, server, None).unwrap().token_command.is_none());
+        }
+    }
+
     #[test]
     fn flags_win_over_variables_over_the_current_context() {
         let mut config = Config::default();
         for name in ["a", "b", "c"] {
             let server = format!("https://{name}.example");
-            config.put(Context { name: name.into(), server, ca_file: None, insecure_http: false }).unwrap();
+            config.put(context(name, &server)).unwrap();
         }
         let origin =
             |env: &Environment, server, context| config.server(env, server, context).unwrap().origin();

@@ -1,9 +1,16 @@
 //! The caller's token: where it comes from, and where a stored one may go.
 //!
 //! A token is never the value of a flag. A stored one is kept under the origin of its server and is read for no
-//! other, so that a changed URL cannot carry it elsewhere.
+//! other, so that a changed URL cannot carry it elsewhere. A command that prints one belongs to a context, and is run
+//! for the server of that context only.
+
+mod command;
+pub mod expiry;
+
+pub use command::{NoCommand, TokenCommand};
 
 use crate::{
+    config::Server,
     environment::Environment,
     files::{self, FileError},
 };
@@ -34,6 +41,8 @@ pub enum Source {
     File(PathBuf),
     /// The file that `auth login` wrote.
     Stored(PathBuf),
+    /// The `tokenCommand` of the context.
+    Command,
 }
 
 impl fmt::Display for Source {
@@ -42,6 +51,7 @@ impl fmt::Display for Source {
             Self::Environment => "environment",
             Self::File(_) => "named file",
             Self::Stored(_) => "file (0600)",
+            Self::Command => "command",
         })
     }
 }
@@ -62,15 +72,67 @@ pub enum CredentialError {
     /// not meant.
     #[error("{0} is set and empty; give it a value, or unset it to use the token that `auth login` stored")]
     Empty(&'static str),
+    /// The `tokenCommand` of the context is not there.
+    #[error("there is no program {0} (tokenCommand of the context); install it, or give its absolute path")]
+    NoProgram(String),
+    /// The `tokenCommand` of the context gave no token.
+    #[error("tokenCommand {program}: {why}")]
+    Command {
+        /// The program; its arguments are not for messages.
+        program: String,
+        /// What happened.
+        why: String,
+    },
     /// Neither `HOME` nor `XDG_CONFIG_HOME` is set.
     #[error("there is no folder for the token: set HOME or XDG_CONFIG_HOME")]
     NoFolder,
 }
 
-/// The token for a server: from the file that is named, else from the environment, else the stored one.
-pub fn find(env: &Environment, named: Option<&Path>, origin: &str) -> Result<Credential, CredentialError> {
+impl Credential {
+    /// The public part of the token: `id` of `mcpd_id_secret`.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        token_id(&self.token)
+    }
+}
+
+/// The public part of a token: `id` of `mcpd_id_secret`.
+#[must_use]
+pub fn token_id(token: &Secret) -> Option<&str> {
+    Some(token.expose().strip_prefix("mcpd_")?.split_once('_')?.0)
+}
+
+/// The token for a server: from the file that is named, else from the environment, else the server's own.
+pub fn find(env: &Environment, named: Option<&Path>, server: &Server) -> Result<Credential, CredentialError> {
+    match given(env, named)? {
+        Some(credential) => Ok(credential),
+        None => own(env, server),
+    }
+}
+
+/// The token that belongs to a server, whatever flags and variables say: from the command of its context, else the
+/// stored one. A command that fails is not passed over: whoever is logged in may be somebody else.
+pub fn own(env: &Environment, server: &Server) -> Result<Credential, CredentialError> {
+    match &server.token_command {
+        Some(command) => Ok(Credential { token: command.run(env)?, source: Source::Command }),
+        None => find_stored(env, &server.origin()),
+    }
+}
+
+/// The token for a server if it is at hand: no program is run for it, and nobody is asked.
+#[must_use]
+pub fn at_hand(env: &Environment, named: Option<&Path>, server: &Server) -> Option<Credential> {
+    match given(env, named) {
+        Ok(None) if server.token_command.is_none() => find_stored(env, &server.origin()).ok(),
+        Ok(given) => given,
+        Err(_) => None,
+    }
+}
+
+/// The token that a flag or a variable gives.
+fn given(env: &Environment, named: Option<&Path>) -> Result<Option<Credential>, CredentialError> {
     if let Some(path) = named {
-        return from_file(path, Source::File(path.into()));
+        return from_file(path, Source::File(path.into())).map(Some);
     }
     for name in ["MCPCTL_TOKEN", "MCPCTL_TOKEN_FILE"] {
         if env.is_empty(name) {
@@ -78,12 +140,11 @@ pub fn find(env: &Environment, named: Option<&Path>, origin: &str) -> Result<Cre
         }
     }
     if let Some(token) = env.var("MCPCTL_TOKEN") {
-        return Ok(Credential { token: parse(token, "MCPCTL_TOKEN")?, source: Source::Environment });
+        let token = parse(token, "MCPCTL_TOKEN")?;
+        return Ok(Some(Credential { token, source: Source::Environment }));
     }
-    if let Some(path) = env.var("MCPCTL_TOKEN_FILE").map(PathBuf::from) {
-        return from_file(&path.clone(), Source::File(path));
-    }
-    find_stored(env, origin)
+    let path = env.var("MCPCTL_TOKEN_FILE").map(PathBuf::from);
+    path.map(|path| from_file(&path.clone(), Source::File(path))).transpose()
 }
 
 /// The token that is stored for a server, whatever flags and variables say.
@@ -158,16 +219,50 @@ mod tests {
         assert!(parse(&"a".repeat(9000), "x").is_err());
     }
 
+    fn server(words: &[&str]) -> Server {
+        let command = words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let url = url::Url::parse("https://a.example").unwrap();
+        Server { url, context: Some("a".into()), ca_file: None, token_command: command.try_into().ok() }
+    }
+
+    #[test]
+    fn a_command_that_fails_gives_way_to_no_stored_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Environment::from([
+            ("XDG_CONFIG_HOME", folder.path().to_str().unwrap()),
+            ("PATH", "/usr/bin:/bin"),
+        ]);
+        store(&env, "https://a.example", &Secret::new("stored")).unwrap();
+        let token = |words| find(&env, None, &server(words)).map(|found| found.token.expose().to_owned());
+        assert_eq!(token(&[]).unwrap(), "stored");
+        assert_eq!(token(&["echo", "printed"]).unwrap(), "printed");
+        assert!(matches!(token(&["false"]), Err(CredentialError::Command { .. })));
+        let given = env.clone().with("MCPCTL_TOKEN", "given");
+        assert_eq!(find(&given, None, &server(&["false"])).unwrap().token.expose(), "given");
+    }
+
+    #[test]
+    fn what_is_at_hand_needs_no_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
+        assert!(at_hand(&env, None, &server(&[])).is_none());
+        store(&env, "https://a.example", &Secret::new("stored")).unwrap();
+        assert_eq!(at_hand(&env, None, &server(&[])).unwrap().token.expose(), "stored");
+        assert!(at_hand(&env, None, &server(&["echo", "x"])).is_none());
+        let given = env.with("MCPCTL_TOKEN", "given");
+        assert_eq!(at_hand(&given, None, &server(&["echo", "x"])).unwrap().token.expose(), "given");
+    }
+
     #[test]
     fn a_stored_token_is_found_for_its_own_origin_only() {
         let folder = tempfile::tempdir().unwrap();
         let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
         store(&env, "https://a.example", &Secret::new("t1")).unwrap();
-        assert_eq!(find(&env, None, "https://a.example").unwrap().token.expose(), "t1");
+        assert_eq!(find_stored(&env, "https://a.example").unwrap().token.expose(), "t1");
         for other in
             ["https://b.example", "http://a.example", "https://a.example:444", "https://a.example_444"]
         {
-            assert!(matches!(find(&env, None, other), Err(CredentialError::Missing(_))), "{other}");
+            assert!(matches!(find_stored(&env, other), Err(CredentialError::Missing(_))), "{other}");
         }
         assert!(forget(&env, "https://a.example").unwrap() && !forget(&env, "https://a.example").unwrap());
     }

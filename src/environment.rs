@@ -1,6 +1,6 @@
 //! The environment variables and folders of this run, read once.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf};
 
 /// Environment variables, as they were at the start. An empty one counts as absent, except where it would mean another
 /// identity.
@@ -78,6 +78,18 @@ impl Environment {
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {
         self.var("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// The program of this name on `PATH`. Only absolute folders count: a relative one would mean another program in
+    /// every folder.
+    #[must_use]
+    pub fn on_path(&self, program: &str) -> Option<PathBuf> {
+        std::env::split_paths(self.var("PATH").unwrap_or_default())
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join(program))
+            .find(|path| {
+                path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+            })
     }
 
     /// `$XDG_CONFIG_HOME/mcpctl`.

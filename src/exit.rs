@@ -107,8 +107,9 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<CredentialError>() {
                 return match error {
-                    CredentialError::Missing(_) => Self::Login,
+                    CredentialError::Missing(_) | CredentialError::Command { .. } => Self::Login,
                     CredentialError::File(_)
+                    | CredentialError::NoProgram(_)
                     | CredentialError::Malformed(_)
                     | CredentialError::Empty(_)
                     | CredentialError::NoFolder => Self::Usage,

@@ -5,6 +5,7 @@ pub mod documents;
 use crate::{
     chat::{self, ChatRequest, Complete, Limits, Sink},
     config::Server,
+    credential,
     failover::{Asked, CallFailure, Fault, ProbeReply, Verdict},
     files,
     http::{self, BuildError, Options},
@@ -98,7 +99,7 @@ impl Gateway {
     /// The public part of the token: `id` of `mcpd_id_secret`.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        Some(self.bearer.expose().strip_prefix("mcpd_")?.split_once('_')?.0)
+        credential::token_id(&self.bearer)
     }
 
     /// All LLMs the caller may view.

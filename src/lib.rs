@@ -28,6 +28,7 @@ pub mod hardening;
 pub mod http;
 pub mod journal;
 pub mod memory;
+pub mod program;
 pub mod provider;
 pub mod providers_file;
 pub mod registry;

@@ -1,20 +1,22 @@
 //! `auth`: log in, log out, and see what you may do.
 
+mod status;
+
+pub(super) use status::AuthStatusItem;
+
 use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
-    config::{Config, Server},
-    credential,
-    environment::Environment,
+    config::Server,
+    credential::{self, expiry},
     exit::Exit,
     gateway::Gateway,
-    render::{self, Columns, Format, Listing, Row},
+    render::{Document, Format},
 };
 use clap::{Args, Subcommand};
-use jiff::{SpanRound, Timestamp, Unit};
-use mcp_api::{CanI, CanIAnswer, Resource, Secret, Verb, Whoami, paths};
+use mcp_api::{CanI, CanIAnswer, Resource, Secret, SubjectName, Verb, Whoami, paths};
 use reqwest::Method;
-use serde_json::json;
-use std::time::Instant;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuthCommand {
@@ -24,10 +26,14 @@ pub(super) enum AuthCommand {
                             A token is never a flag: process lists and shell histories would show it.")]
     Login(LoginArgs),
     /// Forget the stored token of this server
+    #[command(after_help = "Examples:\n  mcpctl auth logout\n  mcpctl auth logout --context staging\n\n\
+                            To end the token itself: mcpctl token revoke ID.")]
     Logout,
-    /// Show for each context who you are and whether the server answers
+    /// Show for each context who you are and whether the server answers; exit 3 if one does not
+    #[command(after_help = "Examples:\n  mcpctl auth status\n  mcpctl auth status --context prod -o json")]
     Status(ColumnArgs),
     /// Show who the server takes you for
+    #[command(after_help = "Examples:\n  mcpctl auth whoami\n  mcpctl auth whoami -o json")]
     Whoami,
     /// Ask whether you may do something; exit 3 if not
     #[command(
@@ -52,7 +58,7 @@ pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exi
     match command {
         AuthCommand::Login(args) => login(run, &args),
         AuthCommand::Logout => logout(run),
-        AuthCommand::Status(columns) => status(run, &columns),
+        AuthCommand::Status(columns) => status::run(run, &columns),
         AuthCommand::Whoami => whoami(run),
         AuthCommand::CanI { verb, what } => can_i(run, &verb, &what),
     }
@@ -61,6 +67,14 @@ pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exi
 fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
     let server = run.server()?;
+    if server.token_command.is_some() {
+        let context = server.context.as_deref().unwrap_or_default();
+        return Err(Usage(format!(
+            "context \"{context}\" gets its token from its tokenCommand, and would not use a stored one \
+             (mcpctl config set-context {context} --no-token-command)"
+        ))
+        .into());
+    }
     let token = match (args.token_stdin, run.global.token_file.clone()) {
         (true, None) => credential::parse(run.read_input(16 << 10)?.trim_end(), "standard input")?,
         (false, Some(path)) => credential::read_file(&path)?,
@@ -70,7 +84,7 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
             );
         }
     };
-    let who = ask_whoami(&server, token.clone())?;
+    let who = ask_whoami(run, &server, token.clone())?;
     credential::store(&run.env, &server.origin(), &token)?;
     run.say(format_args!("Logged in to {server} as {}", who.subject.name))?;
     if run.env.var("MCPCTL_TOKEN").is_some() || run.env.var("MCPCTL_TOKEN_FILE").is_some() {
@@ -91,32 +105,55 @@ fn logout(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+impl Document for Whoami {
+    const KIND: &'static str = "Whoami";
+}
+
 fn whoami(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     let format = run.format(Format::Text, &[Format::Text, Format::Json, Format::Yaml])?;
-    let who: Whoami = run.gateway()?.get(paths::WHOAMI).map_err(Failure)?;
+    let server = run.server()?;
+    let token = run.credential(&server)?.token;
+    let who = ask_whoami(run, &server, token)?;
     match format {
         Format::Text => run.say(&who.subject.name)?,
-        _ => run.print(&render::document_text(&render::document("Whoami", json!(who)), format))?,
+        _ => run.show_document(&who, format)?,
     }
     Ok(Exit::Ok)
+}
+
+/// Whether you may do something.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CanIDocument {
+    /// What was asked about: view, run, create, edit or delete.
+    verb: Verb,
+    /// With what: as it was asked.
+    what: String,
+    /// Yes or no.
+    allowed: bool,
+    /// The role binding that allows it.
+    binding: Option<SubjectName>,
+}
+
+impl Document for CanIDocument {
+    const KIND: &'static str = "CanI";
 }
 
 fn can_i(run: &mut Run<'_>, verb: &str, what: &str) -> anyhow::Result<Exit> {
     let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
     let verb: Verb = verb.parse().map_err(|error| Usage(format!("\"{verb}\": {error}")))?;
     let question = question(verb, what)?;
-    let answer: CanIAnswer = run.gateway()?.send(Method::POST, paths::CAN_I, &question).map_err(Failure)?;
-    match (format, answer.allowed, &answer.binding) {
+    let CanIAnswer { allowed, binding } =
+        run.gateway()?.send(Method::POST, paths::CAN_I, &question).map_err(Failure)?;
+    match (format, allowed, &binding) {
         (Format::Json, ..) => {
-            let content =
-                json!({ "verb": verb, "what": what, "allowed": answer.allowed, "binding": answer.binding });
-            run.print(&render::document_text(&render::document("CanI", content), format))?;
+            run.show_document(&CanIDocument { verb, what: what.to_owned(), allowed, binding }, format)?;
         }
         (_, true, Some(binding)) => run.say(format_args!("yes (by role binding \"{binding}\")"))?,
         (_, true, None) => run.say("yes")?,
         (_, false, _) => run.say("no")?,
     }
-    Ok(if answer.allowed { Exit::Ok } else { Exit::No })
+    Ok(if allowed { Exit::Ok } else { Exit::No })
 }
 
 /// `llm/chat-prod`, `llms`, `rbac/data-team`, `tokens` ...
@@ -140,101 +177,9 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
     Ok(CanI { verb, resource, name })
 }
 
-const STATUS: Columns =
-    Columns { usual: &["CONTEXT", "SERVER", "USER", "TOKEN SOURCE", "EXPIRES", "REACHABLE"], wide: &[] };
-
-fn status(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
-    let view = run.view(columns, STATUS)?;
-    let (config, _) = run.config()?;
-    let mut exit = Exit::Ok;
-    let mut rows = Vec::new();
-    for line in lines(run, &config)? {
-        let (row, reachable) = status_row(run, &line);
-        rows.push(row);
-        if !reachable {
-            exit = Exit::No;
-        }
-    }
-    run.show(&Listing { kind: "AuthStatusList", view, rows })?;
-    Ok(exit)
-}
-
-/// One line of the status: whether it is about the server that is meant, and so may get a token from anywhere.
-struct Line {
-    name: String,
-    server: Server,
-    meant: bool,
-}
-
-/// Every context; or the one server that was given by flag or variable.
-fn lines(run: &Run<'_>, config: &Config) -> anyhow::Result<Vec<Line>> {
-    let meant = run.server()?;
-    if meant.context.is_none() || run.global.context.is_some() {
-        let name = meant.context.clone().unwrap_or_else(|| "-".into());
-        return Ok(vec![Line { name, server: meant, meant: true }]);
-    }
-    let none = Environment::default();
-    let named = config.contexts.iter().map(|context| {
-        let is_meant = meant.context.as_deref() == Some(&context.name);
-        let name = if is_meant { format!("{} *", context.name) } else { context.name.clone() };
-        Ok(Line { name, server: config.server(&none, None, Some(&context.name))?, meant: is_meant })
-    });
-    named.collect()
-}
-
-/// A token from a flag or a variable is for the server that is meant; every other one gets only what is stored for it.
-fn status_row(run: &Run<'_>, line: &Line) -> (Row, bool) {
-    let (name, server) = (&line.name, &line.server);
-    let row = |user: &str, source: &str, expires: &str, reachable: &str, ok: bool| {
-        let cells = [name, &server.origin(), user, source, expires, reachable].map(str::to_owned);
-        let name = name.trim_end_matches(" *").to_owned();
-        let document = json!({
-            "context": name, "server": server.origin(), "user": user, "tokenSource": source,
-            "expires": expires, "reachable": reachable,
-        });
-        (Row { name, cells: cells.to_vec(), document }, ok)
-    };
-    let credential = if line.meant {
-        run.credential(server)
-    } else {
-        credential::find_stored(&run.env, &server.origin()).map_err(Into::into)
-    };
-    let credential = match credential {
-        Ok(credential) => credential,
-        Err(error) => return row("", "none", "", &error.to_string(), false),
-    };
-    let source = credential.source.to_string();
-    let started = Instant::now();
-    match ask_whoami(server, credential.token) {
-        Ok(who) => {
-            let reachable = format!("yes ({} ms)", started.elapsed().as_millis());
-            row(
-                who.subject.name.as_str(),
-                &source,
-                &expires(who.token_expires_at.as_deref()),
-                &reachable,
-                true,
-            )
-        }
-        Err(error) => row("", &source, "", &format!("no: {error}"), false),
-    }
-}
-
-fn ask_whoami(server: &Server, token: Secret) -> anyhow::Result<Whoami> {
-    Ok(Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?)
-}
-
-/// `in 30d`, `never`, or the text itself if it is no time.
-fn expires(at: Option<&str>) -> String {
-    let Some(at) = at else { return "never".into() };
-    let Ok(at_time) = at.parse::<Timestamp>() else { return at.to_owned() };
-    let left = at_time
-        .since(Timestamp::now())
-        .and_then(|span| span.round(SpanRound::new().largest(Unit::Hour).smallest(Unit::Minute)));
-    match left {
-        Ok(span) if span.get_hours() >= 48 => format!("in {}d", span.get_hours() / 24),
-        Ok(span) if span.is_positive() => format!("in {}h{}m", span.get_hours(), span.get_minutes()),
-        Ok(_) => "expired".into(),
-        Err(_) => at.to_owned(),
-    }
+/// Asks who a token belongs to, and remembers when it ends.
+fn ask_whoami(run: &Run<'_>, server: &Server, token: Secret) -> anyhow::Result<Whoami> {
+    let who = Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?;
+    expiry::learn(&run.env, &server.origin(), &who);
+    Ok(who)
 }

@@ -148,6 +148,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
         Ok(exit) => exit,
         Err(error) => run.show_error(&error),
     };
+    run.tell_ending();
     delivery::deliver(&mut run);
     exit
 }
@@ -157,9 +158,16 @@ pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
     vec![
         schemas::list::<mcp_api::AuditEntry>(),
         schemas::one::<audit::AuditVerification>(),
+        schemas::list::<auth::AuthStatusItem>(),
+        schemas::one::<auth::CanIDocument>(),
+        schemas::one::<crate::config::Config>(),
+        schemas::list::<config::ContextItem>(),
         schemas::list::<llm::LlmItem>(),
         schemas::one::<llm::LlmDocument>(),
         schemas::one::<llm::VerdictDocument>(),
+        schemas::one::<mcp_api::TokenCreated>(),
+        schemas::list::<mcp_api::TokenInfo>(),
+        schemas::one::<mcp_api::Whoami>(),
     ]
 }
 

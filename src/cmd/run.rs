@@ -5,7 +5,10 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigError, Server},
-    credential::{self, Credential},
+    credential::{
+        self, Credential,
+        expiry::{self, Ending, Reader},
+    },
     environment::Environment,
     exit::Exit,
     failover::{CallFailure, Fault},
@@ -15,9 +18,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
+    cell::OnceCell,
     ffi::OsString,
     fmt,
     io::{self, Read, Write},
@@ -52,6 +57,8 @@ pub struct Run<'a> {
     pub io: Io<'a>,
     /// Whom to tell of failovers once all is said.
     pub delivery: Option<Delivery>,
+    /// The token that was used ends soon: to be told once all is said.
+    ending: OnceCell<Ending>,
 }
 
 /// The command line is not what the command takes. Nothing was sent.
@@ -106,7 +113,7 @@ fn asks_for_documents(args: &[OsString]) -> bool {
 
 impl<'a> Run<'a> {
     pub(super) fn new(global: Global, env: Environment, io: Io<'a>) -> Self {
-        Self { global, env, io, delivery: None }
+        Self { global, env, io, delivery: None, ending: OnceCell::new() }
     }
 
     /// The format that was asked for, if the command has it.
@@ -289,9 +296,25 @@ impl<'a> Run<'a> {
         Ok(config.server(&self.env, self.global.server.as_deref(), self.global.context.as_deref())?)
     }
 
-    /// The token for a server.
+    /// The token for a server. If it ends soon, that is told once all is said.
     pub fn credential(&self, server: &Server) -> anyhow::Result<Credential> {
-        Ok(credential::find(&self.env, self.global.token_file.as_deref(), &server.origin())?)
+        let credential = credential::find(&self.env, self.global.token_file.as_deref(), server)?;
+        let reader = if self.io.err_is_terminal { Reader::Person } else { Reader::Log };
+        // Who wants no notes is not to use up the note of the day.
+        if !self.global.quiet
+            && let Some(ending) =
+                expiry::notice(&self.env, &server.origin(), &credential, Timestamp::now(), reader)
+        {
+            let _ = self.ending.set(ending);
+        }
+        Ok(credential)
+    }
+
+    /// Tells that the token which was used ends soon.
+    pub(super) fn tell_ending(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            self.note(format_args!("{ending}; get a new one, then: mcpctl auth login --token-stdin"));
+        }
     }
 
     /// A client of the server that is meant.

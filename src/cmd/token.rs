@@ -3,23 +3,29 @@
 use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
     exit::Exit,
-    render::{self, Columns, Format, Listing, Row},
+    render::{Columns, Document, Format, Item, Listing, Row},
 };
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 use mcp_api::{NewToken, Subject, SubjectKind, TokenCreated, TokenInfo, identity::Items, paths};
 use reqwest::Method;
-use serde_json::json;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token and print it, and only it: this is the one time it can be seen
-    #[command(after_help = "Example: mcpctl token create --user dana@example.com --expires 30d > token.txt")]
+    #[command(
+        after_help = "Examples:\n  mcpctl token create --user dana@example.com --expires 30d > token.txt\n  \
+                            mcpctl token create --service-account ci --expires 12h > token.txt\n\n\
+                            Say umask 077 before, so that nobody else can read the file."
+    )]
     Create(CreateArgs),
     /// List tokens; the secrets are not among what is shown
+    #[command(after_help = "Examples:\n  mcpctl token list\n  mcpctl token list -o csv > tokens.csv")]
     List(ColumnArgs),
     /// Revoke a token at once, everywhere
+    #[command(after_help = "Examples:\n  mcpctl token revoke 0123456789abcdef\n  \
+                            mcpctl token revoke 0123456789abcdef --context staging")]
     Revoke {
         /// Its id, as the list shows it
         id: String,
@@ -48,6 +54,14 @@ pub(super) fn run(run: &mut Run<'_>, command: TokenCommand) -> anyhow::Result<Ex
     }
 }
 
+impl Document for TokenCreated {
+    const KIND: &'static str = "Token";
+}
+
+impl Item for TokenInfo {
+    const LIST: &'static str = "TokenList";
+}
+
 fn create(run: &mut Run<'_>, args: &CreateArgs) -> anyhow::Result<Exit> {
     let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
     let (kind, name) = match (&args.user, &args.service_account) {
@@ -63,7 +77,7 @@ fn create(run: &mut Run<'_>, args: &CreateArgs) -> anyhow::Result<Exit> {
     let gateway = run.gateway()?;
     let created: TokenCreated = gateway.send(Method::POST, paths::TOKENS, &wanted).map_err(Failure)?;
     let told = match format {
-        Format::Json => run.print(&render::document_text(&render::document("Token", json!(created)), format)),
+        Format::Json => run.show_document(&created, format),
         _ => run.say(&created.token),
     };
     if let Err(error) = told.and_then(|()| run.flush()) {
@@ -97,7 +111,7 @@ const COLUMNS: Columns = Columns { usual: &["ID", "KIND", "NAME", "STATE", "EXPI
 fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
     let view = run.view(columns, COLUMNS)?;
     let tokens: Items<TokenInfo> = run.gateway()?.get(paths::TOKENS).map_err(Failure)?;
-    let rows = tokens.items.iter().map(|token| {
+    let rows = tokens.items.into_iter().map(|token| {
         let is_over = |at: &String| at.parse::<Timestamp>().is_ok_and(|at| at <= Timestamp::now());
         let state = match &token.expires_at {
             _ if token.revoked_at.is_some() => "revoked",
@@ -113,9 +127,9 @@ fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
             expires,
             token.created_at.clone(),
         ];
-        Row { name: token.id.clone(), cells, document: json!(token) }
+        Row { name: token.id.clone(), cells, document: token }
     });
-    run.show(&Listing { kind: "TokenList", view, rows: rows.collect() })?;
+    run.show(&Listing { kind: TokenInfo::LIST, view, rows: rows.collect() })?;
     Ok(Exit::Ok)
 }
 

@@ -13,10 +13,6 @@ use std::{
 /// Kinds whose documents are not made of a type yet.
 pub(crate) const UNTYPED: &[&str] = &[
     "ApplyResult",
-    "AuthStatusList",
-    "CanI",
-    "Config",
-    "ContextList",
     "DeleteResult",
     "Error",
     "FailoverList",
@@ -30,11 +26,8 @@ pub(crate) const UNTYPED: &[&str] = &[
     "ProviderStatusList",
     "Rbac",
     "ServiceAccount",
-    "Token",
-    "TokenList",
     "User",
     "Version",
-    "Whoami",
 ];
 
 /// Where they are.

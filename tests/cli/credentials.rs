@@ -1,0 +1,228 @@
+//! Where a token comes from, that it goes nowhere else, and that its end is told in time.
+
+use crate::support::{Client, PROMPT, Stage, TEN_WORDS, says};
+use fakes::{Canary, Evild, Step, wire};
+use predicates::prelude::*;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+/// Dana, who gets her token for the context `prod` from a program of hers, and from nowhere else.
+struct Helped {
+    stage: Stage,
+    dana: Client,
+}
+
+impl Helped {
+    /// The program is a shell script. `{TOKEN}` in it is the path of a file that holds the token.
+    fn by(script: &str) -> Self {
+        let stage = Stage::new();
+        let helped = Self { dana: Client::stranger(&stage.mcpd.url()), stage };
+        fs::write(helped.token_file(), format!("{}\n", helped.stage.dana_token)).unwrap();
+        let script = script.replace("{TOKEN}", helped.token_file().to_str().unwrap());
+        fs::write(helped.program(), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(helped.program(), fs::Permissions::from_mode(0o700)).unwrap();
+        let url = helped.stage.mcpd.url();
+        let program = helped.program();
+        let args = ["config", "set-context", "prod", "--server", &url, "--token-command"];
+        helped.cmd(&args).arg(&program).args(["--flag", "of the program"]).assert().code(0);
+        helped
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.stage.mcpd.data_dir().parent().unwrap().join("dana.token")
+    }
+
+    fn program(&self) -> PathBuf {
+        self.dana.home().join("helper")
+    }
+
+    /// The server comes from the context.
+    fn cmd(&self, args: &[&str]) -> assert_cmd::Command {
+        let mut command = self.dana.cmd(args);
+        command.env_remove("MCPCTL_SERVER");
+        command
+    }
+}
+
+impl Drop for Helped {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.token_file());
+        if !std::thread::panicking() {
+            let mut canary = Canary::new();
+            canary.watch("dana's token", &self.stage.dana_token);
+            canary.sweep(&[self.dana.home()], &[]);
+        }
+    }
+}
+
+#[test]
+fn the_program_of_a_context_is_asked_for_its_token_without_a_shell_and_sees_no_other() {
+    let helped = Helped::by(
+        "printf '%s|' \"$@\" > \"$0.args\"; env > \"$0.env\"; echo 'touch the key' >&2; cat {TOKEN}",
+    );
+    let shown = says("touch the key").and(says("error").not());
+    helped.cmd(&["auth", "whoami"]).assert().code(0).stdout("dana@example.com\n").stderr(shown);
+    helped.cmd(&["infer", "chat-prod", PROMPT]).assert().code(0).stdout(format!("{TEN_WORDS}\n"));
+    helped.cmd(&["auth", "status"]).assert().code(0).stdout(says("command").and(says("dana@example.com")));
+    let said = |what: &str| fs::read_to_string(helped.program().with_extension(what)).unwrap();
+    assert_eq!(said("args"), "--flag|of the program|");
+    assert!(said("env").contains("HOME=") && !said("env").contains("MCPCTL_TOKEN="), "{}", said("env"));
+
+    // Who names a token means that one; the program is not asked, and would not be told.
+    fs::remove_file(helped.program().with_extension("env")).unwrap();
+    helped
+        .cmd(&["auth", "whoami"])
+        .env("MCPCTL_TOKEN", "mcpd_0123456789abcdef_wrong")
+        .assert()
+        .code(4)
+        .stderr(says("401"));
+    assert!(!helped.program().with_extension("env").exists());
+}
+
+#[test]
+fn a_token_in_the_environment_is_not_shown_to_the_program_of_another_context() {
+    let helped = Helped::by("env > \"$0.env\"; cat {TOKEN}");
+    let url = helped.stage.mcpd.url();
+    helped.cmd(&["config", "set-context", "other", "--server", &url]).assert().code(0);
+    let mut status = helped.cmd(&["auth", "status"]);
+    status.env("MCPCTL_TOKEN", "mcpd_0123456789abcdef_canary").env("MCPCTL_CONTEXT", "other");
+    status.assert().code(3).stdout(says("dana@example.com"));
+    let seen = fs::read_to_string(helped.program().with_extension("env")).unwrap();
+    assert!(!seen.contains("canary"), "{seen}");
+}
+
+#[test]
+fn the_token_of_a_context_goes_to_no_other_server() {
+    let helped = Helped::by("echo >> \"$0.runs\"; cat {TOKEN}");
+    let other = Evild::answering(wire::http(200, &[], "{}"));
+    let runs = || fs::read(helped.program().with_extension("runs")).map_or(0, |runs| runs.len());
+    for (flag, variable) in [(true, false), (false, true)] {
+        let mut command = helped.cmd(&["llm", "list"]);
+        if flag {
+            command.args(["--server", &other.url()]);
+        }
+        if variable {
+            command.env("MCPCTL_SERVER", other.url());
+        }
+        command.assert().code(4).stderr(says("not logged in"));
+    }
+    // Whoever makes the context lead elsewhere has to say anew which program gives the token.
+    let mut moved = helped.cmd(&["config", "set-context", "prod", "--server", &other.url()]);
+    moved.assert().code(0).stderr(says("its tokenCommand was dropped"));
+    helped.cmd(&["llm", "list"]).assert().code(4).stderr(says("not logged in"));
+    assert_eq!((other.connections(), runs()), (0, 0));
+}
+
+#[test]
+fn a_program_that_gives_no_token_ends_the_command_before_anything_is_sent() {
+    for (script, message) in [
+        ("echo 'the vault is sealed' >&2; exit 7", says("the vault is sealed").and(says("it gave no token"))),
+        ("true", says("must hold one line").and(says("tokenCommand"))),
+        ("cat {TOKEN} {TOKEN}", says("must hold one line").and(says("tokenCommand"))),
+        ("exec yes", says("printed more than").and(says("tokenCommand"))),
+    ] {
+        let helped = Helped::by(script);
+        // A token that was stored by an earlier login is somebody else's by now, for all anybody knows.
+        let code = if script.contains("{TOKEN}") || script == "true" { 2 } else { 4 };
+        helped.cmd(&["infer", "chat-prod", PROMPT]).assert().code(code).stdout("").stderr(message);
+        assert!(!helped.stage.mcpd.logs().contains("/infer"), "it was asked all the same");
+        fs::remove_file(helped.program()).unwrap();
+        let gone = helped.cmd(&["llm", "list"]).assert();
+        gone.code(2).stderr(says("there is no program").and(says("of the program").not()));
+    }
+}
+
+#[test]
+fn a_config_that_others_may_write_names_no_program() {
+    let helped = Helped::by("cat {TOKEN}");
+    let config = helped.dana.home().join(".config/mcpctl/config.yaml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o622)).unwrap();
+    helped.cmd(&["llm", "list"]).assert().code(2).stderr(says("chmod go-w"));
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    helped.cmd(&["llm", "list"]).assert().code(0);
+    helped
+        .cmd(&["auth", "login", "--token-stdin"])
+        .write_stdin("x")
+        .assert()
+        .code(2)
+        .stderr(says("tokenCommand"));
+    helped.cmd(&["config", "set-context", "prod", "--no-token-command"]).assert().code(0);
+    helped.cmd(&["llm", "list"]).assert().code(4);
+}
+
+#[test]
+fn a_program_that_asks_for_its_own_token_is_not_run_for_ever() {
+    let helped = Helped::by("\"$MCPCTL\" auth whoami; echo mcpd_a_b");
+    let mut command = helped.cmd(&["auth", "whoami"]);
+    command.env("MCPCTL", assert_cmd::cargo::cargo_bin!("mcpctl"));
+    command.assert().stderr(says("not run from within another tokenCommand"));
+}
+
+#[test]
+fn g01_an_interrupted_question_for_the_token_leaves_nothing_running() {
+    let helped = Helped::by("echo $$ > \"$0.pid\"; exec sleep 1000");
+    let mut command = helped.dana.raw(["llm", "list"]);
+    command.env_remove("MCPCTL_SERVER").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // As a terminal does it: the signal goes to everybody in the foreground.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn().unwrap();
+    let pid_file = helped.program().with_extension("pid");
+    let pid = || fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    fakes::wait_until(Duration::from_secs(30), "the helper", || pid().is_some());
+    let helper = pid().unwrap();
+    let group = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    let interrupted = Instant::now();
+    child.wait().unwrap();
+    assert!(interrupted.elapsed() < Duration::from_secs(1), "it took {:?}", interrupted.elapsed());
+    fakes::wait_until(Duration::from_secs(5), "the end of the helper", || !fakes::alive(helper));
+}
+
+/// Dana's token that ends after this time, by which she logs in.
+fn logged_in(stage: &Stage, lifetime: &str) -> Client {
+    let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
+    let create = ["token", "create", "--user", "dana@example.com", "--expires", lifetime];
+    let token = boss.cmd(create).output().unwrap().stdout;
+    let dana = Client::stranger(&stage.mcpd.url());
+    dana.cmd(["auth", "login", "--token-stdin"]).write_stdin(token).assert().code(0);
+    dana
+}
+
+#[test]
+fn a_token_is_warned_of_three_days_before_its_end_once_a_day_and_not_with_q() {
+    let stage = Stage::new();
+    let dana = logged_in(&stage, "71h");
+    let note = says("note: your token expires in 2d (").and(says("mcpctl auth login --token-stdin"));
+    dana.cmd(["llm", "list", "-q"]).assert().code(0).stderr("");
+    dana.cmd(["infer", "chat-prod", PROMPT]).assert().code(0).stdout(format!("{TEN_WORDS}\n")).stderr(note);
+    dana.cmd(["llm", "list"]).assert().code(0).stderr("");
+    dana.cmd(["auth", "status"]).assert().code(0).stdout(says("in 2d"));
+
+    let later = logged_in(&stage, "75h");
+    later.cmd(["llm", "list"]).assert().code(0).stderr("");
+    let never = Client::stranger(&stage.mcpd.url());
+    never.cmd(["auth", "login", "--token-stdin"]).write_stdin(&*stage.dana_token).assert().code(0);
+    never.cmd(["llm", "list"]).assert().code(0).stderr("");
+}
+
+#[test]
+fn what_is_remembered_of_a_token_is_not_asked_for_again() {
+    let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(30);
+    let who = serde_json::json!({
+        "subject": { "kind": "User", "name": "dana@example.com" }, "groups": [], "tokenId": "0123456789abcdef",
+        "tokenExpiresAt": ends.to_string(),
+    });
+    let answer = |document| vec![Step::ReadRequest, Step::Send(wire::json_answer(200, &document))];
+    let central = Evild::start([answer(who), answer(serde_json::json!({ "items": [] }))]);
+    let dana = Client::stranger(&central.url());
+    let token = "mcpd_0123456789abcdef_canarycanary";
+    dana.cmd(["auth", "login", "--token-stdin"]).write_stdin(token).assert().code(0);
+    dana.cmd(["llm", "list"]).assert().code(0).stderr(says("your token expires in 29h"));
+    let asked: Vec<_> = central.requests().iter().map(|request| request.target.clone()).collect();
+    assert_eq!(asked, ["/api/v1/whoami", "/api/v1/llms"]);
+}
