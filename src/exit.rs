@@ -10,6 +10,12 @@ use crate::{
     providers_file::ProvidersError,
 };
 
+/// 128 and the number of a signal that nobody here catches.
+const SIGNALS: &[(u8, &str, &str)] = &[
+    (130, "interrupted", "Ctrl-C (SIGINT); it never becomes a failover"),
+    (143, "ended", "told to end (SIGTERM); it never becomes a failover"),
+];
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -76,7 +82,7 @@ impl Exit {
     pub fn meaning(self) -> (&'static str, &'static str) {
         match self {
             Self::Ok => ("ok", "done, whoever answered"),
-            Self::Internal => ("internal", "a bug or an unclassified failure"),
+            Self::Internal => ("internal", "a bug or an unclassified failure, such as a full disk"),
             Self::Usage => ("usage", "bad flags, config or provider file; nothing was sent"),
             Self::No => ("no", "the check worked and the answer is no (not ready, not allowed, drift)"),
             Self::Login => ("login", "no credential, or the server rejects it (401): log in"),
@@ -87,12 +93,22 @@ impl Exit {
             Self::Unavailable => {
                 ("unavailable", "permitted, but nothing could answer: try again, or declare a provider")
             }
-            Self::Incomplete => {
-                ("incomplete", "output began and was cut: do not use it, run the command again")
-            }
+            Self::Incomplete => (
+                "incomplete",
+                "output began and was cut, or --strict and the model was not done: do not use it",
+            ),
             Self::Rejected => ("rejected", "the request itself is wrong (400, 404, 413, 422): change it"),
             Self::OutputClosed => ("closed", "nobody reads standard output any more (as by SIGPIPE)"),
         }
+    }
+
+    /// What callers see, in the order of the codes, each with its name and what to make of it: the codes of this
+    /// program, and those that a shell gives for the signals that end it.
+    pub fn table() -> Vec<(u8, &'static str, &'static str)> {
+        let own = Self::ALL.iter().map(|exit| (exit.code(), exit.meaning().0, exit.meaning().1));
+        let mut rows: Vec<_> = own.chain(SIGNALS.iter().copied()).collect();
+        rows.sort_by_key(|row| row.0);
+        rows
     }
 
     /// The exit for an error of a command.

@@ -59,13 +59,9 @@ fn command_help(path: &[&str]) -> anyhow::Result<String> {
 
 fn exit_codes() -> String {
     let mut text = String::from("Exit codes are chosen by what the caller should do next:\n\n");
-    for exit in Exit::ALL.iter().filter(|exit| **exit != Exit::OutputClosed) {
-        let (name, meaning) = exit.meaning();
-        let _ = writeln!(text, "{:>4}  {name:<12} {meaning}", exit.code());
+    for (code, name, meaning) in Exit::table() {
+        let _ = writeln!(text, "{code:>4}  {name:<12} {meaning}");
     }
-    text += " 130  signal       interrupted (SIGINT); never becomes a failover\n";
-    text += " 141  signal       nobody reads standard output any more (SIGPIPE)\n";
-    text += " 143  signal       ended (SIGTERM)\n";
     text
 }
 

@@ -327,7 +327,7 @@ fn routes_force_one_side_and_a_drill_still_asks() {
 #[test]
 fn help_has_its_topics_and_names_every_exit_code() {
     let nobody = Client::stranger("http://127.0.0.1:9");
-    for code in ["   0  ok", "   6  unverified", "   8  incomplete", " 130  signal"] {
+    for code in ["   0  ok", "   6  unverified", "   8  incomplete", " 130  interrupted"] {
         nobody.cmd(["help", "exit-codes"]).assert().code(0).stdout(says(code));
     }
     nobody.cmd(["help", "environment"]).assert().code(0).stdout(says("MCPCTL_TOKEN_FILE"));

@@ -76,7 +76,7 @@ impl Reader {
 }
 
 /// The blocks of `sh` of a page.
-fn blocks(page: &str) -> String {
+pub(crate) fn blocks(page: &str) -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
     let mut inside = false;
     let run = text.lines().filter(|line| match *line {

@@ -25,6 +25,7 @@ mod engines_faults;
 mod engines_files;
 mod engines_llama;
 mod engines_strangers;
+mod exit_codes;
 mod failover;
 mod failover_reports;
 mod files;

@@ -96,6 +96,17 @@ impl Client {
         command
     }
 
+    /// A script in the same environment and the home folder, where `mcpctl` is found.
+    pub(crate) fn bash(&self, script: &str) -> process::Command {
+        let mcpctl = self.raw::<&str>([]);
+        let programs = Path::new(mcpctl.get_program()).parent().expect("a folder");
+        let mut command = process::Command::new("bash");
+        command.env_clear().envs(mcpctl.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+        command.current_dir(self.home()).args(["-euo", "pipefail", "-c", script]);
+        command
+    }
+
     /// Runs `mcpctl infer chat-prod PROMPT` and more arguments.
     pub(crate) fn infer(&self, more: &[&str]) -> Assert {
         self.cmd(["infer", "chat-prod", PROMPT].iter().chain(more)).assert()
