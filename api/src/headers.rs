@@ -6,6 +6,8 @@ pub const PROBE: &str = "mcpd-probe";
 pub const DECISION: &str = "mcpd-decision";
 /// Whether a local provider may stand in for the LLM; see [`crate::FailoverPolicy`].
 pub const FAILOVER: &str = "mcpd-failover";
+/// Said by the server about one LLM to who may view it: the upstream's name for the model. Nothing is decided by it.
+pub const MODEL: &str = "mcpd-model";
 /// Who caused an error; see [`crate::Origin`].
 pub const ERROR_ORIGIN: &str = "mcpd-error-origin";
 /// The error's code; see [`crate::ErrorCode`].

@@ -14,8 +14,8 @@ use crate::{
     terms::{Terms, versioned},
 };
 use axum::{Json, extract::State, response::Response};
-use http::StatusCode;
-use mcp_api::{AuditEvent, Kind, Llm, LlmKey, LlmList, LlmPatch, LlmSpec, Resource, Verb};
+use http::{HeaderValue, StatusCode};
+use mcp_api::{AuditEvent, Kind, Llm, LlmKey, LlmList, LlmPatch, LlmSpec, Resource, Verb, headers};
 use std::sync::Arc;
 
 pub(crate) async fn list(caller: Caller) -> Json<LlmList> {
@@ -33,7 +33,12 @@ pub(crate) async fn show(
         decided = app.witnessed(AuditEvent::Probe, &caller, &asked, decided).await;
     }
     let llm = decided?;
-    Ok(versioned(&ETag::of(&llm.spec), llm.stamp(Json(llm.shown()))))
+    let mut answer = versioned(&ETag::of(&llm.spec), llm.stamp(Json(llm.shown())));
+    // What cannot stand in a header is still in the document.
+    if let Ok(model) = HeaderValue::from_str(&llm.spec.model) {
+        answer.headers_mut().insert(headers::MODEL, model);
+    }
+    Ok(answer)
 }
 
 pub(crate) async fn create(
