@@ -255,7 +255,8 @@ impl Call<'_> {
 }
 
 /// The reader's end of our output failed; that is nobody's fault upstream.
-fn output_fault(error: &io::Error) -> Fault {
+#[must_use]
+pub fn output_fault(error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Fault::OutputClosed,
         _ => Fault::Output(error.to_string()),

@@ -33,6 +33,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// The largest document that is read, in bytes.
 const DOCUMENT_MAX: u64 = 16 << 20;
 const CA_FILE_MAX: u64 = 4 << 20;
+/// The longest name of a model that is told, in characters.
+const MODEL_MAX: usize = 200;
 
 /// A server, and the credential for it.
 pub struct Gateway {
@@ -66,8 +68,16 @@ pub struct Probed {
     pub status: Option<u16>,
     /// The server has sent `Mcpd-Decision`.
     pub decision_sent: bool,
+    /// The model behind the LLM, if the server told. For people only: nothing is decided by it.
+    pub model: Option<String>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Probed {
+    fn unanswered(verdict: Verdict, started: Instant) -> Self {
+        Self { verdict, status: None, decision_sent: false, model: None, took: started.elapsed() }
+    }
 }
 
 impl Gateway {
@@ -128,7 +138,7 @@ impl Gateway {
             Ok(nonce) => nonce,
             Err(error) => {
                 let verdict = Verdict::no_answer(format!("no random numbers: {error}"));
-                return Probed { verdict, status: None, decision_sent: false, took: started.elapsed() };
+                return Probed::unanswered(verdict, started);
             }
         };
         let asked = Asked { llm: llm.clone(), nonce: nonce.clone(), id: known_as, decision_required };
@@ -145,14 +155,14 @@ impl Gateway {
                     verdict: Verdict::judge(&asked, &reply),
                     status: Some(reply.status),
                     decision_sent: !reply.decision.is_empty(),
+                    model: told_model(&response),
                     took: started.elapsed(),
                 }
             }
             Err(error) => {
                 let options = Options { head: limit, ..self.options.clone() };
                 let failure = CallFailure::before_content(http::fault(&error, &self.server, &options));
-                let verdict = Verdict::no_answer(failure.told_of("the server").to_string());
-                Probed { verdict, status: None, decision_sent: false, took: started.elapsed() }
+                Probed::unanswered(Verdict::no_answer(failure.told_of("the server").to_string()), started)
             }
         }
     }
@@ -183,6 +193,11 @@ impl Gateway {
     /// Reads a document.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallFailure> {
         self.call(self.request(Method::GET, path))
+    }
+
+    /// Reads a document within a limit of the caller's.
+    pub fn get_within<T: DeserializeOwned>(&self, limit: Duration, path: &str) -> Result<T, CallFailure> {
+        self.call_within(limit, self.request(Method::GET, path))
     }
 
     /// Sends a document and reads the answer.
@@ -312,6 +327,12 @@ fn reply(response: &Response) -> ProbeReply {
         failover: all(headers::FAILOVER),
         content_type: all(CONTENT_TYPE.as_str()),
     }
+}
+
+/// What the head of an answer says of the model, fit for a line.
+fn told_model(response: &Response) -> Option<String> {
+    let model = response.headers().get(headers::MODEL)?.to_str().ok()?;
+    Some(model.chars().take(MODEL_MAX).collect())
 }
 
 fn nonce() -> Result<Nonce, getrandom::Error> {

@@ -29,6 +29,8 @@ pub enum Format {
     Name,
     /// Comma-separated values.
     Csv,
+    /// The text of an answer as it is, nothing added and nothing escaped.
+    Raw,
 }
 
 /// A document of `-o json`. It is an API: its schema is shipped in `schemas/`, made from the type by
@@ -65,9 +67,13 @@ pub fn document(kind: &str, content: Value) -> Value {
 pub fn document_text(document: &Value, format: Format) -> String {
     match format {
         Format::Yaml => serde_yaml::to_string(document).unwrap_or_default(),
-        Format::Json | Format::Text | Format::Table | Format::Wide | Format::Name | Format::Csv => {
-            format!("{document:#}\n")
-        }
+        Format::Json
+        | Format::Text
+        | Format::Table
+        | Format::Wide
+        | Format::Name
+        | Format::Csv
+        | Format::Raw => format!("{document:#}\n"),
         Format::Jsonl => format!("{document}\n"),
     }
 }

@@ -4,6 +4,7 @@
 
 use super::wire::{Chunk, Delta, ToolCallDelta, Usage};
 use crate::{failover::Fault, sse::Event};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The largest number of parallel tool calls that is believed.
@@ -14,7 +15,7 @@ const TOOL_CALL_BYTES_MAX: usize = 4 << 20;
 const GAVE_UP: &[&str] = &["abort", "error"];
 
 /// One call of a tool that the model asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCall {
     /// The call's id.
     pub id: String,

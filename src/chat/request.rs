@@ -89,6 +89,11 @@ impl ChatRequest {
         request
     }
 
+    /// The further fields that a local provider does not receive.
+    pub fn kept_from_local(&self) -> impl Iterator<Item = &str> {
+        self.params.keys().map(String::as_str).filter(|key| !LOCAL_FIELDS.contains(key))
+    }
+
     /// The same request with a limit for the answer, if it has none: without one vLLM goes on to the end of its
     /// context. `context` is the size of that in tokens, question and answer together; vLLM refuses a limit that goes
     /// beyond it.

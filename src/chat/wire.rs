@@ -2,6 +2,7 @@
 //!
 //! Everything is optional here; what must be there is decided in [`super::answer`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A chunk of a stream, or a whole completion: the two differ in `delta` and `message`.
@@ -49,7 +50,7 @@ pub(super) struct FunctionDelta {
 }
 
 /// How many tokens went in and came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct Usage {
     /// Tokens of the prompt.

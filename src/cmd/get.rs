@@ -37,7 +37,7 @@ enum Wanted {
 }
 
 pub(super) fn get(run: &mut Run<'_>, args: &GetArgs) -> anyhow::Result<Exit> {
-    use Format::{Csv, Json, Jsonl, Name, Table, Text, Wide, Yaml};
+    use Format::{Csv, Json, Jsonl, Name, Raw, Table, Text, Wide, Yaml};
     let wanted = wanted(args)?;
     let kind = wanted.kind();
     let view = run.view(&args.columns, columns(kind))?;
@@ -54,7 +54,7 @@ pub(super) fn get(run: &mut Run<'_>, args: &GetArgs) -> anyhow::Result<Exit> {
     }
     let values = || found.iter().map(|stored| documents::value(&stored.document));
     match view.format() {
-        Table | Text | Wide | Csv => run.show(&listing(kind, view, &found))?,
+        Table | Text | Wide | Csv | Raw => run.show(&listing(kind, view, &found))?,
         Name => found.iter().try_for_each(|stored| run.say(Key::of(&stored.document)))?,
         Jsonl => values().try_for_each(|value| run.print(&render::document_text(&value, Jsonl)))?,
         Yaml => {

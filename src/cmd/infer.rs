@@ -1,16 +1,27 @@
 //! `infer`: the whole product. Ask the server; if its inference path fails, ask it for permission; only then ask a
 //! local provider.
 
+mod advice;
 mod args;
+mod events;
 mod failure;
+mod hints;
 mod journal;
+mod outlet;
 mod plan;
+mod question;
+mod record;
 mod report;
+mod schema;
 mod sinks;
 mod stand_in;
+mod tools;
 
 pub(crate) use args::{InferArgs, Total};
+pub(crate) use events::InferenceEvent;
 pub use failure::InferFailure;
+pub(crate) use plan::InferencePlan;
+pub(crate) use report::Inference;
 
 use super::{
     Run,
@@ -18,7 +29,7 @@ use super::{
     start_progress::StartProgress,
 };
 use crate::{
-    chat::{ChatRequest, Complete, Limits, Sink},
+    chat::{self, Complete, Limits},
     clock::Moment,
     exit::Exit,
     failover::{Attempt, CallFailure, Fault, Fresh, GaveUp, NoStandIn, Permit, Verdict, Why},
@@ -28,12 +39,15 @@ use crate::{
     memory,
     provider::{self, Lease, Patience},
     providers_file::{Kind, Provider},
-    render::{self, Format},
+    render::Format,
 };
-use args::{Reasoning, Route};
-use failure::{Record, Target};
-use mcp_api::{LlmKey, headers};
-use sinks::{DocumentSink, TextSink};
+use args::Route;
+use events::Answering;
+use failure::{About, Unfit};
+use mcp_api::{ErrorCode, LlmKey, headers};
+use outlet::Outlet;
+use question::Question;
+use record::{Record, Target};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -42,35 +56,33 @@ use std::{
 /// Runs the command.
 pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     let llm = args.key()?;
-    let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
+    let format = run.format(Format::Text, args.formats())?;
     let server = run.server()?;
     let token = run.credential(&server)?.token;
-    let request = args.request(run)?;
+    let question = Question::of(args, run)?;
     let providers = stand_in::usable_providers(run, args.route);
     let stand_in = stand_in::choose(providers.as_ref(), &llm, args.route, &server);
     if args.dry_run {
-        return plan::show(run, args, &server, &llm, &request, &stand_in);
+        return plan::show(run, format, args, &server, &llm, &question, &stand_in);
     }
     let gateway = Rc::new(Gateway::new(&server, token, args.connect_timeout, args.head_limit())?);
     run.detail(format_args!("{server}, request id {}", gateway.request_id()));
     let origin = server.origin();
-    let into = if format == Format::Json {
-        Destination::Document(DocumentSink::default())
-    } else {
-        Destination::Text
-    };
+    let outlet = Outlet::new(run, format, args.reasoning, question.schema.is_some());
+    outlet.tell(run, &InferenceEvent::Start { llm: llm.as_str(), request_id: gateway.request_id() })?;
     let mut ask = Ask {
         run,
         args,
         llm,
         origin,
         gateway,
-        request,
+        question,
         limits: args.limits(),
         records: Vec::new(),
         decision_seen: false,
+        central_model: None,
         asked_at: Moment::now(),
-        into,
+        outlet,
         underway: None,
     };
     let answered = ask.answer(stand_in);
@@ -88,24 +100,18 @@ struct Ask<'r, 'io> {
     llm: LlmKey,
     origin: String,
     gateway: Rc<Gateway>,
-    request: ChatRequest,
+    question: Question,
     limits: Limits,
     /// This server has sent `Mcpd-Decision` in this run: it must do so again, remembered or not.
     decision_seen: bool,
+    /// The model that would have answered, if the server told.
+    central_model: Option<String>,
     /// When the server was last asked for permission.
     asked_at: Moment,
     records: Vec<Record>,
-    into: Destination,
+    outlet: Outlet,
     /// A provider has been asked, which is in the journal.
     underway: Option<Underway>,
-}
-
-/// Where the answer goes.
-enum Destination {
-    /// To stdout, while it arrives.
-    Text,
-    /// Into a document.
-    Document(DocumentSink),
 }
 
 /// Who answered what.
@@ -114,6 +120,12 @@ struct Served {
     model: Option<String>,
     complete: Complete,
     took: Duration,
+}
+
+impl Served {
+    fn answering(&self) -> Answering<'_> {
+        Answering::of(self.provider.as_deref())
+    }
 }
 
 impl Ask<'_, '_> {
@@ -145,9 +157,12 @@ impl Ask<'_, '_> {
             return Err(CallFailure::before_content(Fault::NotAsked));
         }
         let started = Instant::now();
-        let (gateway, llm, request, limits) = (&self.gateway, &self.llm, &self.request, &self.limits);
-        let answered =
-            into_sink(&mut self.into, self.run, self.args, |sink| gateway.infer(llm, request, limits, sink));
+        let waiting = self.run.waiting_for("waiting for central");
+        let (gateway, llm, request, limits) =
+            (&self.gateway, &self.llm, &self.question.request, &self.limits);
+        let answered = self.outlet.receive(self.run, Answering::of(None), waiting, |sink| {
+            gateway.infer(llm, request, limits, sink)
+        });
         let took = started.elapsed();
         let head = match &answered {
             Ok(complete) => Some(&complete.head),
@@ -161,11 +176,11 @@ impl Ask<'_, '_> {
         }
         match answered {
             Ok(complete) => {
-                self.records.push(Record::ok(Target::Central, took));
+                self.record(Record::ok(Target::Central, took))?;
                 Ok(Served { provider: None, model: complete.answer.model.clone(), complete, took })
             }
             Err((failure, _)) => {
-                self.records.push(Record::failed(Target::Central, &failure, took));
+                self.record(Record::failed(Target::Central, &failure, took))?;
                 Err(failure)
             }
         }
@@ -179,7 +194,8 @@ impl Ask<'_, '_> {
         };
         self.asked_at = Moment::now();
         let probed = permission::ask(self.run, &self.gateway, &self.origin, &self.llm, known);
-        self.records.push(Record::probed(&probed));
+        self.record(Record::probed(&probed)).map_err(given_up)?;
+        self.central_model = probed.model.or(self.central_model.take());
         // A question that our own limit cut short was not answered; that is no word about permission.
         self.time_left()?;
         Ok(probed.verdict)
@@ -197,14 +213,16 @@ impl Ask<'_, '_> {
             // A terminal that is held takes what it is told in its own time.
             let fresh = self.renewed(permit)?;
             self.open_journal(fresh.permit().cause(), provider);
-            let (request, limits) = (&self.request, &self.limits);
-            let answered = into_sink(&mut self.into, self.run, self.args, |sink| {
-                lease.complete(&fresh, request, limits, sink)
-            });
+            let waiting = self.run.waiting_for(&format!("waiting for \"{}\"", provider.name));
+            let (request, limits) = (&self.question.request, &self.limits);
+            let answered =
+                self.outlet.receive(self.run, Answering::of(Some(&provider.name)), waiting, |sink| {
+                    lease.complete(&fresh, request, limits, sink)
+                });
             let (took, target) = (started.elapsed(), Target::Provider(provider.name.clone()));
             let failed = match answered {
                 Ok(complete) => {
-                    self.records.push(Record::ok(target, took));
+                    self.record(Record::ok(target, took)).map_err(given_up)?;
                     let (name, model) = (provider.name.clone(), provider.model.clone());
                     return Ok(Served { provider: Some(name), model: Some(model), complete, took });
                 }
@@ -212,7 +230,7 @@ impl Ask<'_, '_> {
             };
             let restarts = may_restart && lease.give_up(&failed, &self.run.env);
             let failure = CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id: None };
-            self.records.push(Record::failed(target, &failure, took));
+            self.record(Record::failed(target, &failure, took)).map_err(given_up)?;
             if !restarts {
                 let cause = fresh.permit().cause().clone();
                 return Err(InferFailure::stand_in(cause, &provider.name, failure));
@@ -245,7 +263,10 @@ impl Ask<'_, '_> {
                 ));
                 return over;
             }
-            self.records.push(Record::not_lent(Target::Provider(provider.name.clone()), started.elapsed()));
+            let record = Record::not_lent(Target::Provider(provider.name.clone()), started.elapsed());
+            if let Err(closed) = self.record(record) {
+                return given_up(closed);
+            }
             InferFailure::not_lent(permit.cause().clone(), &provider.name, &error)
         })
     }
@@ -281,10 +302,16 @@ impl Ask<'_, '_> {
 
     /// The truth about who answers, before the first word of the answer.
     fn tell_failover(&mut self, provider: &Provider) {
+        let central =
+            self.central_model.as_ref().map_or(String::new(), |model| format!(" (central: {model})"));
         self.run.note(format_args!(
-            "failover: answering from local provider \"{}\", model {}",
+            "failover: answering from local provider \"{}\", model {}{central}",
             provider.name, provider.model
         ));
+        let left_out: Vec<_> = self.question.request.kept_from_local().collect();
+        if !left_out.is_empty() {
+            self.run.note(format_args!("the provider does not get: {}", left_out.join(", ")));
+        }
         if let Kind::OpenAi(spec) = &provider.kind
             && !http::is_loopback(&spec.url)
         {
@@ -297,53 +324,59 @@ impl Ask<'_, '_> {
         let answer = &served.complete.answer;
         let reason = answer.finish_reason.clone().unwrap_or_default();
         if self.args.strict && reason != "stop" {
-            return Err(self.failed(InferFailure::not_stopped(reason)).into());
+            return Err(self.failed(Unfit::NotStopped(reason).into()).into());
         }
         if let Some(warning) = report::warning(answer, &reason, self.args.max_tokens) {
             self.run.warn(warning);
         }
-        if let Destination::Document(sink) = &self.into {
-            let document =
-                report::document(&self.llm, served, sink, &self.records, self.gateway.request_id());
-            self.run.print(&render::document_text(&document, Format::Json))?;
+        // A model that calls a tool has not come to its answer yet.
+        let is_call = self.outlet.content().is_empty() && !answer.tool_calls.is_empty();
+        if let Some(schema) = &self.question.schema
+            && !is_call
+            && let Err(mismatch) = schema.check(self.outlet.content())
+        {
+            return Err(self.failed(Unfit::Mismatch(mismatch).into()).into());
         }
+        let request_id = self.gateway.request_id();
+        if self.outlet.is_document() {
+            let document = Inference::new(&self.llm, served, &self.outlet, &self.records, request_id);
+            self.run.show_document(&document, Format::Json)?;
+        }
+        self.outlet.release(self.run, answer)?;
+        self.outlet.tell(self.run, &InferenceEvent::End(report::end(&self.llm, served, request_id)))?;
         if self.args.usage {
             self.run.tell_usage(report::usage(&self.llm, served));
         }
         Ok(Exit::Ok)
     }
 
-    /// The failure with everything that a document about it needs.
+    /// Notes what was tried. An error is one of our own output.
+    fn record(&mut self, record: Record) -> Result<(), CallFailure> {
+        let told = self.outlet.tell(self.run, &InferenceEvent::Attempt(&record));
+        self.records.push(record);
+        told.map_err(|error| CallFailure::before_content(chat::output_fault(&error)))
+    }
+
+    /// The failure with everything that is told about it.
     fn failed(self, failure: InferFailure) -> InferFailure {
-        let partial = match self.into {
-            Destination::Document(sink) if !sink.content.is_empty() => Some(sink.content),
-            Destination::Document(_) | Destination::Text => None,
+        let refusal = failure.refusal();
+        let content = self.outlet.content();
+        let about = About {
+            partial: (self.outlet.is_document() && !content.is_empty()).then(|| content.to_owned()),
+            withheld: self.outlet.withholds(),
+            user: (refusal == Some(ErrorCode::Forbidden)).then(|| advice::user(&self.gateway)).flatten(),
+            meant: (refusal == Some(ErrorCode::NotFound))
+                .then(|| advice::meant(&self.gateway, &self.llm))
+                .flatten(),
+            request_id: self.gateway.request_id().to_owned(),
+            llm: Some(self.llm),
+            records: self.records,
         };
-        failure.of(self.llm, self.gateway.request_id(), self.records, partial)
+        failure.about(about)
     }
 }
 
-/// Lends the sink that the format wants for one call.
-fn into_sink<T, E>(
-    into: &mut Destination,
-    run: &mut Run<'_>,
-    args: &InferArgs,
-    call: impl FnOnce(&mut dyn Sink) -> Result<T, E>,
-) -> Result<T, E> {
-    let reasoning = match args.reasoning {
-        Reasoning::Auto => run.io.err_is_terminal && !run.global.quiet,
-        Reasoning::Show => true,
-        Reasoning::Hide => false,
-    };
-    match into {
-        Destination::Document(sink) => call(sink),
-        Destination::Text => {
-            let mut sink = TextSink::new(run.io.out, run.io.err, run.io.out_is_terminal, reasoning);
-            let result = call(&mut sink);
-            if result.is_err() {
-                sink.interrupted();
-            }
-            result
-        }
-    }
+/// Nothing more is tried: nobody reads what would be said.
+fn given_up(cause: CallFailure) -> InferFailure {
+    GaveUp { cause, why: Why::Final }.into()
 }

@@ -19,6 +19,7 @@ mod providers;
 mod run;
 mod start_progress;
 mod token;
+mod waiting;
 
 pub use bug::{Bug, at_panic};
 pub use infer::InferFailure;
@@ -162,6 +163,9 @@ pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
         schemas::one::<auth::CanIDocument>(),
         schemas::one::<crate::config::Config>(),
         schemas::list::<config::ContextItem>(),
+        schemas::one::<infer::Inference<'static>>(),
+        schemas::one::<infer::InferenceEvent<'static>>(),
+        schemas::one::<infer::InferencePlan<'static>>(),
         schemas::list::<llm::LlmItem>(),
         schemas::one::<llm::LlmDocument>(),
         schemas::one::<llm::VerdictDocument>(),

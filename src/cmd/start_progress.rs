@@ -1,15 +1,13 @@
 //! The start of an engine, told while it happens: on a terminal in one line that changes, else in a line a stage.
 
-use super::Run;
+use super::{Run, waiting::Waiting};
 use crate::engine::{EngineError, Progress};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::time::Duration;
 
 /// Tells how far a start has come. With `-q` it says nothing.
 pub(super) struct StartProgress<'r, 'io> {
     run: &'r mut Run<'io>,
     provider: String,
-    bar: Option<ProgressBar>,
+    waiting: Option<Waiting>,
     /// Everything that was told.
     said: Vec<String>,
 }
@@ -17,14 +15,11 @@ pub(super) struct StartProgress<'r, 'io> {
 impl<'r, 'io> StartProgress<'r, 'io> {
     /// Nothing has begun.
     pub(super) fn new(run: &'r mut Run<'io>, provider: &str) -> Self {
-        Self { run, provider: provider.to_owned(), bar: None, said: Vec::new() }
+        Self { run, provider: provider.to_owned(), waiting: None, said: Vec::new() }
     }
 
     /// Takes the next stage.
     pub(super) fn tell(&mut self, progress: Progress<'_>) {
-        if self.run.global.quiet {
-            return;
-        }
         let words = match progress {
             Progress::Starting(title) => format!("starting {title}"),
             Progress::Stage(stage) => stage.to_owned(),
@@ -32,7 +27,7 @@ impl<'r, 'io> StartProgress<'r, 'io> {
             Progress::Replacing(why) => format!("ending the engine that runs: {why}"),
             Progress::Ready(took) => format!("ready after {:.1} s", took.as_secs_f64()),
         };
-        if !self.run.io.err_is_terminal || self.run.is_dumb() {
+        if !self.run.shows_waiting() {
             self.run.note(format_args!("{}: {words}", self.provider));
             return;
         }
@@ -42,21 +37,16 @@ impl<'r, 'io> StartProgress<'r, 'io> {
             None => format!("{}: {words}", self.provider),
         };
         self.said.push(words);
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
-        bar.set_message(line);
+        match &self.waiting {
+            Some(waiting) => waiting.tell(&line),
+            None => self.waiting = Some(self.run.waiting_for(&line)),
+        }
     }
 
     /// The start is over, well or not: what was shown stays as an ordinary line.
     pub(super) fn end(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+        if let Some(waiting) = self.waiting {
+            drop(waiting);
             self.run.note(format_args!("{}: {}", self.provider, self.said.join(" ... ")));
         }
     }

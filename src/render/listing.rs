@@ -85,9 +85,13 @@ impl View {
         let all = columns.usual.len() + columns.wide.len();
         let shown = match format {
             Format::Wide | Format::Csv => all,
-            Format::Text | Format::Table | Format::Json | Format::Yaml | Format::Jsonl | Format::Name => {
-                columns.usual.len()
-            }
+            Format::Text
+            | Format::Raw
+            | Format::Table
+            | Format::Json
+            | Format::Yaml
+            | Format::Jsonl
+            | Format::Name => columns.usual.len(),
         };
         Self { format, columns, shown: (0..shown).collect(), headers: true, width: None }
     }
@@ -129,7 +133,7 @@ impl<T: Serialize> Listing<T> {
     #[must_use]
     pub fn text(&self) -> String {
         match self.view.format {
-            Format::Text | Format::Table | Format::Wide => self.table(),
+            Format::Text | Format::Raw | Format::Table | Format::Wide => self.table(),
             Format::Json | Format::Yaml => document_text(&self.document(), self.view.format),
             Format::Jsonl => self.rows.iter().map(|row| format!("{}\n", json!(row.document))).collect(),
             Format::Name => self.rows.iter().map(|row| format!("{}\n", row.name)).collect(),

@@ -18,8 +18,6 @@ pub(crate) const UNTYPED: &[&str] = &[
     "FailoverList",
     "FailoverProbeList",
     "Group",
-    "Inference",
-    "InferencePlan",
     "List",
     "Provider",
     "ProviderList",

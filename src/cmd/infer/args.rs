@@ -1,21 +1,13 @@
-//! What `infer` can be told, and the request that comes of it.
+//! What `infer` can be told.
 
-use crate::{
-    chat::{ChatRequest, Limits, Message, RESERVED},
-    cmd::{Run, Usage},
-    files, yaml,
-};
+use crate::{chat::Limits, cmd::Usage, render::Format};
 use clap::{Args, ValueEnum};
 use mcp_api::LlmKey;
-use serde_json::{Map, Value};
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
     time::{Duration, Instant},
 };
-
-/// The largest prompt, with all its parts, in bytes.
-const PROMPT_MAX: u64 = 8 << 20;
 
 /// Ask an LLM; a local provider stands in if the server's inference path is down and the server permits it
 #[derive(Debug, Args)]
@@ -25,7 +17,10 @@ const PROMPT_MAX: u64 = 8 << 20;
 )]
 #[command(after_help = "Examples:\n  mcpctl infer chat-prod \"Capital of France? One word.\"\n  \
                         git diff --staged | mcpctl infer chat-prod \"Write a commit subject.\"\n  \
-                        mcpctl infer chat-prod -f issue.md \"Label: bug or feature?\" -o json\n\n\
+                        mcpctl infer chat-prod -f issue.md \"Label: bug or feature?\" -o json\n  \
+                        mcpctl infer chat-prod -f issue.md \"Label it.\" --schema label.json --strict > label.out\n\n\
+                        -o text is for people, json is one document, jsonl a document for each thing that happens,\n\
+                        raw the text as it is: no newline added at its end, and nothing escaped on a terminal.\n\
                         Exit codes: mcpctl help exit-codes. When does a failover happen: mcpctl help failover.")]
 pub(crate) struct InferArgs {
     /// The LLM, by name or id
@@ -41,6 +36,12 @@ pub(crate) struct InferArgs {
     /// A conversation to go on with: a JSON or YAML list of messages
     #[arg(long, value_name = "FILE")]
     pub(crate) messages: Option<PathBuf>,
+    /// Tools that the model may ask for: a JSON or YAML list, as the chat API takes it. Calls are printed as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tools: Option<PathBuf>,
+    /// A JSON Schema that the answer has to match: text goes to stdout only if it does, else the exit code is 8
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
     /// More fields of the request, such as `top_p=0.9`; values are JSON, else text
     #[arg(long, value_name = "K=V")]
     pub(crate) param: Vec<String>,
@@ -143,6 +144,15 @@ impl InferArgs {
             .map_err(|error| Usage(format!("\"{}\" is no LLM: {error}", self.llm.escape_debug())).into())
     }
 
+    /// The formats that it has.
+    pub(crate) fn formats(&self) -> &'static [Format] {
+        if self.dry_run {
+            &[Format::Text, Format::Json, Format::Yaml]
+        } else {
+            &[Format::Text, Format::Json, Format::Jsonl, Format::Raw]
+        }
+    }
+
     /// The limits, from now on.
     pub(crate) fn limits(&self) -> Limits {
         let total = self.timeout.0.map(|limit| (limit, Instant::now() + limit));
@@ -153,82 +163,6 @@ impl InferArgs {
     pub(crate) fn head_limit(&self) -> Duration {
         self.timeout.0.map_or(self.first_token_timeout, |total| total.min(self.first_token_timeout))
     }
-
-    /// Puts the request together from flags, files and standard input.
-    pub(crate) fn request(&self, run: &mut Run<'_>) -> anyhow::Result<ChatRequest> {
-        let mut messages = Vec::new();
-        if let Some(system) = &self.system {
-            messages.push(Message::text("system", system));
-        }
-        if let Some(path) = &self.messages {
-            messages.extend(conversation(path)?);
-        }
-        let prompt = self.prompt(run)?;
-        if !prompt.is_empty() {
-            messages.push(Message::text("user", &prompt));
-        }
-        if !messages.iter().any(|message| message.role != "system") {
-            return Err(
-                Usage("there is no question: give a PROMPT, pipe it in, or use --messages".into()).into()
-            );
-        }
-        Ok(ChatRequest { messages, params: self.params()?, stream: !self.no_stream })
-    }
-
-    /// The question, the files and what was piped in, with a blank line between.
-    fn prompt(&self, run: &mut Run<'_>) -> anyhow::Result<String> {
-        let mut parts = Vec::new();
-        let from_input = self.prompt.as_deref() == Some("-");
-        parts.extend(self.prompt.clone().filter(|_| !from_input));
-        for path in &self.file {
-            parts.push(text_file(path)?);
-        }
-        if from_input || !run.io.input_is_terminal {
-            parts.push(run.read_input(PROMPT_MAX)?);
-        }
-        let parts: Vec<&str> =
-            parts.iter().map(|part| part.trim_end_matches('\n')).filter(|p| !p.is_empty()).collect();
-        let prompt = parts.join("\n\n");
-        if prompt.len() as u64 > PROMPT_MAX {
-            return Err(Usage(format!("the prompt is larger than {PROMPT_MAX} bytes")).into());
-        }
-        Ok(prompt)
-    }
-
-    fn params(&self) -> anyhow::Result<Map<String, Value>> {
-        let mut params = Map::new();
-        for param in &self.param {
-            let (key, value) = param
-                .split_once('=')
-                .ok_or_else(|| Usage("--param takes KEY=VALUE, such as top_p=0.9".into()))?;
-            if RESERVED.contains(&key) || key.is_empty() {
-                return Err(Usage(format!("--param cannot set \"{key}\": mcpctl sets it")).into());
-            }
-            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-            params.insert(key.to_owned(), value);
-        }
-        if let Some(max_tokens) = self.max_tokens {
-            params.insert("max_tokens".into(), max_tokens.into());
-        }
-        if let Some(temperature) = self.temperature {
-            params.insert("temperature".into(), temperature.into());
-        }
-        Ok(params)
-    }
-}
-
-fn text_file(path: &Path) -> anyhow::Result<String> {
-    let bytes = files::read(path, PROMPT_MAX).map_err(|error| Usage(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())).into())
-}
-
-fn conversation(path: &Path) -> anyhow::Result<Vec<Message>> {
-    let text = text_file(path)?;
-    let messages = yaml::from_str(&text).map(|(messages, _)| messages);
-    // The problem is told without the text around it, which is a prompt.
-    messages.map_err(|problem| {
-        Usage(format!("{}:{problem} (--messages takes a list of messages)", path.display())).into()
-    })
 }
 
 #[cfg(test)]

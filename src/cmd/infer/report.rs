@@ -2,43 +2,92 @@
 
 use super::{
     Served,
-    failure::{Record, Target},
-    sinks::DocumentSink,
+    events::{Answering, End},
+    outlet::Outlet,
+    record::{Record, Target},
 };
 use crate::{
-    chat::Answer,
+    chat::{Answer, ToolCall, Usage},
     failover::{CallFailure, PrimaryState},
-    render,
+    render::Document,
 };
 use mcp_api::LlmKey;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
 
-/// The answer as a document.
-pub(super) fn document(
-    llm: &LlmKey,
-    served: &Served,
-    sink: &DocumentSink,
-    records: &[Record],
-    request_id: &str,
-) -> Value {
-    let answer: &Answer = &served.complete.answer;
-    let failover = served.provider.is_some();
-    let content = json!({
-        "llm": llm.as_str(),
-        "failover": failover,
-        "route": if failover { "local" } else { "central" },
-        "provider": served.provider,
-        "model": served.model,
-        "content": sink.content,
-        "reasoning": (!sink.reasoning.is_empty()).then_some(&sink.reasoning),
-        "toolCalls": answer.tool_calls,
-        "finishReason": answer.finish_reason,
-        "usage": answer.usage,
-        "attempts": records,
-        "requestId": request_id,
-    });
-    render::document("Inference", content)
+/// A complete answer, and who gave it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Inference<'a> {
+    /// The LLM, as it was asked for.
+    llm: &'a str,
+    #[serde(flatten)]
+    answering: Answering<'a>,
+    /// The model that answered, as the server or the provider file calls it; null if nobody told.
+    model: Option<&'a str>,
+    /// The text.
+    content: &'a str,
+    /// The model's reasoning; null if there is none, or with `--reasoning hide`.
+    reasoning: Option<&'a str>,
+    /// The calls of tools that the model asks for.
+    tool_calls: &'a [ToolCall],
+    /// Why the model stopped: `stop`, `length`, `tool_calls`, `content_filter` or a word of the server's.
+    finish_reason: Option<&'a str>,
+    /// Tokens in and out; null if nobody told.
+    usage: Option<Usage>,
+    /// What was tried, in order.
+    attempts: &'a [Record],
+    /// The `x-request-id` of all calls of this run.
+    request_id: &'a str,
+}
+
+impl Document for Inference<'_> {
+    const KIND: &'static str = "Inference";
+}
+
+impl<'a> Inference<'a> {
+    /// What `outlet` has kept, with everything about it.
+    pub(super) fn new(
+        llm: &'a LlmKey,
+        served: &'a Served,
+        outlet: &'a Outlet,
+        records: &'a [Record],
+        request_id: &'a str,
+    ) -> Self {
+        let answer: &Answer = &served.complete.answer;
+        Self {
+            llm: llm.as_str(),
+            answering: served.answering(),
+            model: served.model.as_deref(),
+            content: outlet.content(),
+            reasoning: outlet.reasoning(),
+            tool_calls: &answer.tool_calls,
+            finish_reason: answer.finish_reason.as_deref(),
+            usage: answer.usage,
+            attempts: records,
+            request_id,
+        }
+    }
+}
+
+/// The last event of a complete answer.
+pub(super) fn end<'a>(llm: &'a LlmKey, served: &'a Served, request_id: &'a str) -> End<'a> {
+    let answer = &served.complete.answer;
+    End {
+        llm: llm.as_str(),
+        answering: served.answering(),
+        model: served.model.as_deref(),
+        finish_reason: answer.finish_reason.as_deref(),
+        usage: answer.usage,
+        duration_ms: millis(served.took),
+        first_content_ms: served.complete.first_content.map(millis),
+        request_id,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a reader of a complete answer should know before relying on it.

@@ -1,34 +1,57 @@
-//! Where an answer goes while it arrives.
+//! What takes an answer while it arrives: text for people and pipes, events for programs, or memory.
 
+use super::events::{Answering, InferenceEvent};
 use crate::{
     chat::{Answer, Sink},
-    render::escape_lines,
+    cmd::waiting::Waiting,
+    render::{escape_lines, plain},
 };
 use std::io::{self, Write};
 
+/// How text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// For a terminal, which would obey escape sequences.
+    Terminal,
+    /// Untouched, but for a newline at its end.
+    Piped,
+    /// Untouched.
+    Raw,
+}
+
 /// Writes the text as it comes, and the reasoning to stderr if that is wanted.
-pub(crate) struct TextSink<'a> {
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
-    /// The text goes to a terminal, which would obey escape sequences in it.
-    escape: bool,
-    reasoning: bool,
+pub(super) struct TextSink<'a> {
+    pub(super) out: &'a mut dyn Write,
+    pub(super) err: &'a mut dyn Write,
+    pub(super) look: Look,
+    pub(super) reasoning: bool,
+    pub(super) waiting: Waiting,
     last: Option<char>,
     in_reasoning: bool,
 }
 
 impl<'a> TextSink<'a> {
-    /// `escape` for terminals; `reasoning` if it is to be seen.
-    pub(crate) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, escape: bool, reasoning: bool) -> Self {
-        Self { out, err, escape, reasoning, last: None, in_reasoning: false }
+    /// `reasoning` if it is to be seen; `waiting` ends with the first word.
+    pub(super) fn new(
+        out: &'a mut dyn Write,
+        err: &'a mut dyn Write,
+        look: Look,
+        reasoning: bool,
+        waiting: Waiting,
+    ) -> Self {
+        Self { out, err, look, reasoning, waiting, last: None, in_reasoning: false }
     }
 
     /// Called when the answer was cut: on a terminal the error gets a line of its own, in a pipe nothing is added.
-    pub(crate) fn interrupted(&mut self) {
+    pub(super) fn interrupted(&mut self) {
         self.end_reasoning();
-        if self.escape && self.last.is_some_and(|last| last != '\n') {
+        if self.look == Look::Terminal && self.is_within_a_line() {
             let _ = self.err.write_all(b"\n");
         }
+    }
+
+    fn is_within_a_line(&self) -> bool {
+        self.last.is_some_and(|last| last != '\n')
     }
 
     fn end_reasoning(&mut self) {
@@ -40,18 +63,19 @@ impl<'a> TextSink<'a> {
 
 impl Sink for TextSink<'_> {
     fn content(&mut self, text: &str) -> io::Result<()> {
+        self.waiting.end();
         self.end_reasoning();
         self.last = text.chars().next_back().or(self.last);
-        if self.escape {
-            self.out.write_all(escape_lines(text).as_bytes())?;
-        } else {
-            self.out.write_all(text.as_bytes())?;
+        match self.look {
+            Look::Terminal => self.out.write_all(escape_lines(text).as_bytes())?,
+            Look::Piped | Look::Raw => self.out.write_all(text.as_bytes())?,
         }
         self.out.flush()
     }
 
     fn reasoning(&mut self, text: &str) -> io::Result<()> {
         if self.reasoning {
+            self.waiting.end();
             self.in_reasoning = true;
             // Nobody reads stderr: no reason to stop.
             let _ = self.err.write_all(escape_lines(text).as_bytes());
@@ -59,32 +83,37 @@ impl Sink for TextSink<'_> {
         Ok(())
     }
 
-    /// A text without a last newline gets one; calls of tools are shown as one line of JSON each.
+    /// A text without a last newline gets one, unless it is to be left as it is; calls of tools are one line of JSON
+    /// each.
     fn end(&mut self, answer: &Answer) -> io::Result<()> {
+        self.waiting.end();
         self.end_reasoning();
-        if self.last.is_some_and(|last| last != '\n') {
+        if self.is_within_a_line() && (self.look != Look::Raw || !answer.tool_calls.is_empty()) {
             self.out.write_all(b"\n")?;
         }
         for call in &answer.tool_calls {
-            writeln!(self.out, "{}", serde_json::json!(call))?;
+            let line = serde_json::json!(call).to_string();
+            // JSON writes most of what a terminal obeys as escapes of its own, but not all.
+            let line = if self.look == Look::Terminal { plain(&line) } else { line };
+            writeln!(self.out, "{line}")?;
         }
         self.out.flush()
     }
 }
 
-/// Keeps the text for a document.
-#[derive(Default)]
-pub(crate) struct DocumentSink {
+/// Keeps the answer.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
     /// The text so far.
-    pub(crate) content: String,
+    pub(super) content: String,
     /// The reasoning so far.
-    pub(crate) reasoning: String,
+    pub(super) reasoning: String,
 }
 
-/// What a document may hold, in bytes.
-const DOCUMENT_MAX: usize = 8 << 20;
+/// What is kept of an answer at most, in bytes.
+const KEPT_MAX: usize = 8 << 20;
 
-impl Sink for DocumentSink {
+impl Sink for Kept {
     fn content(&mut self, text: &str) -> io::Result<()> {
         keep(&mut self.content, text)
     }
@@ -99,12 +128,50 @@ impl Sink for DocumentSink {
 }
 
 fn keep(kept: &mut String, text: &str) -> io::Result<()> {
-    if kept.len() + text.len() > DOCUMENT_MAX {
+    if kept.len() + text.len() > KEPT_MAX {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            "the answer does not fit a document; use -o text",
+            "the answer is too large for -o json and --schema; use -o text or jsonl",
         ));
     }
     kept.push_str(text);
     Ok(())
+}
+
+/// Writes an event a line.
+pub(super) struct EventSink<'a> {
+    pub(super) out: &'a mut dyn Write,
+    /// Who answers; said before the first piece of the answer.
+    pub(super) answering: Option<Answering<'a>>,
+    pub(super) reasoning: bool,
+    /// Where the text is kept for a schema.
+    pub(super) kept: Option<&'a mut Kept>,
+    pub(super) waiting: Waiting,
+}
+
+impl EventSink<'_> {
+    fn tell(&mut self, event: &InferenceEvent<'_>) -> io::Result<()> {
+        self.waiting.end();
+        if let Some(answering) = self.answering.take() {
+            InferenceEvent::Answering(answering).write(self.out)?;
+        }
+        event.write(self.out)
+    }
+}
+
+impl Sink for EventSink<'_> {
+    fn content(&mut self, text: &str) -> io::Result<()> {
+        if let Some(kept) = &mut self.kept {
+            kept.content(text)?;
+        }
+        self.tell(&InferenceEvent::Content { text })
+    }
+
+    fn reasoning(&mut self, text: &str) -> io::Result<()> {
+        if self.reasoning { self.tell(&InferenceEvent::Reasoning { text }) } else { Ok(()) }
+    }
+
+    fn end(&mut self, answer: &Answer) -> io::Result<()> {
+        answer.tool_calls.iter().try_for_each(|call| self.tell(&InferenceEvent::ToolCall(call)))
+    }
 }
