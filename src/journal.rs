@@ -1,44 +1,58 @@
-//! What local providers were asked on this machine: written down before the prompt goes out, and kept until the server
-//! has taken it. Holds no prompt, no answer and no token, and sends nothing.
+//! What became of failovers on this machine: those that were refused, and those that a local provider was asked in,
+//! which are written down before the prompt goes out and kept until the server has taken the report. Holds no prompt,
+//! no answer and no token, and sends nothing.
 //!
 //! A command that is killed in between leaves a note whose lock the kernel lets go of; the next one finds it and makes
 //! a report of it, of a failover that nobody knows the end of.
 
+mod event;
 mod history;
 mod spool;
 
+pub use event::{Ended, Event, Permission};
+pub use history::Past;
 pub use spool::Spool;
 
-use crate::{environment::Environment, files::FileError};
+use crate::{credential, environment::Environment, files::FileError};
 use history::History;
 use jiff::Timestamp;
-use mcp_api::failover_report::{FailoverReport, Outcome};
+use mcp_api::failover_report::Outcome;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use std::{
     fs::File,
     io::{self, Write},
-    time::Instant,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
-/// What happens now, to be told later.
+/// A failover that is wanted: what happened so far.
 #[derive(Debug, Clone)]
 pub struct Failover {
+    /// The origin of the server whose place is to be taken.
+    pub server: String,
+    /// Who asks, as the server calls them, where that is known.
+    pub user: Option<String>,
     /// The LLM that was asked for.
     pub llm: String,
     /// Its id, if the server told it.
     pub llm_id: Option<String>,
     /// What the server did instead of answering, in one word.
     pub reason: String,
+    /// The `x-request-id` of this run.
+    pub request_id: String,
+    /// The public part of the token that permission was asked with.
+    pub token_id: Option<String>,
+}
+
+/// Who is to answer.
+#[derive(Debug, Clone)]
+pub struct StandIn {
     /// The provider's name.
     pub provider: String,
     /// Its type.
     pub provider_type: String,
     /// The model that it is asked for.
     pub model: String,
-    /// The `x-request-id` of this run.
-    pub request_id: String,
-    /// The public part of the token that permission was asked with.
-    pub token_id: Option<String>,
 }
 
 /// A failover that is under way. Dropped without [`Underway::end`], it is one that nobody knows the end of.
@@ -48,7 +62,7 @@ pub struct Underway {
     note: String,
     /// Locked for as long as this process lives.
     _held: File,
-    report: FailoverReport,
+    event: Event,
     began: Instant,
 }
 
@@ -67,31 +81,67 @@ pub enum JournalError {
 }
 
 impl Failover {
-    /// Writes it down. Call this before the prompt goes out; `origin` is the server that permitted it.
-    pub fn begins(self, env: &Environment, origin: &str) -> Result<Underway, JournalError> {
-        let state = env.state_folder().ok_or(JournalError::NoFolder)?;
-        let spool = Spool::open(&state, origin, History::new(&state, env, origin))?;
-        let now = Timestamp::now();
-        let report = self.report(id()?, now);
-        let note = format!("{:013}-{}.open", now.as_millisecond(), report.id);
-        let held = hold(&spool, &note, &report)?;
-        Ok(Underway { spool, note, _held: held, report, began: Instant::now() })
+    /// Writes down that a permitted provider is about to be asked. Call this before the prompt goes out.
+    pub fn begins(self, stand_in: StandIn, env: &Environment) -> Result<Underway, JournalError> {
+        let spool = Spool::open(&state(env)?, &credential::file_name(&self.server))?;
+        let event = self.event(env)?.of(stand_in, Ended::Incomplete);
+        let note = format!("{:013}-{}.open", event.at.as_millisecond(), event.id);
+        let held = hold(&spool, &note, &event)?;
+        Ok(Underway { spool, note, _held: held, event, began: Instant::now() })
     }
 
-    fn report(self, id: String, at: Timestamp) -> FailoverReport {
-        FailoverReport {
-            id,
-            at: format!("{at:.3}"),
+    /// Writes down that a permitted provider could not be asked.
+    pub fn not_ready(self, stand_in: StandIn, took: Duration, env: &Environment) -> Result<(), JournalError> {
+        let event = self.event(env)?.of(stand_in, Ended::NotReady);
+        Ok(History::new(&state(env)?).add(&Event { duration_ms: millis(took), ..event })?)
+    }
+
+    /// Writes down that it was not permitted, and why.
+    pub fn refused(
+        self,
+        verdict: Permission,
+        why: String,
+        took: Duration,
+        env: &Environment,
+    ) -> Result<(), JournalError> {
+        let event = Event { verdict, why: Some(why), duration_ms: millis(took), ..self.event(env)? };
+        Ok(History::new(&state(env)?).add(&event)?)
+    }
+
+    /// It begins now, and nobody was contacted yet.
+    fn event(self, env: &Environment) -> Result<Event, JournalError> {
+        let now = Timestamp::now();
+        Ok(Event {
+            id: id()?,
+            at: Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now),
+            server: self.server,
+            user: self.user,
+            login: env.var("USER").or_else(|| env.var("LOGNAME")).map(str::to_owned),
             llm: self.llm,
             llm_id: self.llm_id,
             reason: self.reason,
-            provider: self.provider,
-            provider_type: self.provider_type,
-            model: Some(self.model),
-            outcome: Outcome::Incomplete.as_str().to_owned(),
+            verdict: Permission::Allowed,
+            why: None,
+            provider: None,
+            provider_type: None,
+            model: None,
+            outcome: Ended::Refused,
             duration_ms: 0,
             request_id: self.request_id,
             token_id: self.token_id,
+        })
+    }
+}
+
+impl Event {
+    fn of(self, stand_in: StandIn, outcome: Ended) -> Self {
+        let StandIn { provider, provider_type, model } = stand_in;
+        Self {
+            provider: Some(provider),
+            provider_type: Some(provider_type),
+            model: Some(model),
+            outcome,
+            ..self
         }
     }
 }
@@ -99,17 +149,30 @@ impl Failover {
 impl Underway {
     /// Writes down how it ended. Gives how many old reports had to be dropped to make room.
     pub fn end(mut self, outcome: Outcome) -> Result<usize, JournalError> {
-        outcome.as_str().clone_into(&mut self.report.outcome);
-        self.report.duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(self.spool.close(&self.note, &self.report)?)
+        self.event.outcome = outcome.into();
+        self.event.duration_ms = millis(self.began.elapsed());
+        Ok(self.spool.close(&self.note, &self.event)?)
     }
 }
 
+/// Adds to the history what was left by commands that were killed.
+pub fn settle(env: &Environment) -> Result<(), JournalError> {
+    Spool::all(&state(env)?)?.iter().try_for_each(Spool::adopt).map_err(JournalError::from)
+}
+
+fn state(env: &Environment) -> Result<PathBuf, JournalError> {
+    env.state_folder().ok_or(JournalError::NoFolder)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Makes the note and locks it.
-fn hold(spool: &Spool, note: &str, report: &FailoverReport) -> Result<File, FileError> {
+fn hold(spool: &Spool, note: &str, event: &Event) -> Result<File, FileError> {
     let folder = spool.folder();
     let mut file = folder.open_private(note, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-    let content = serde_json::to_vec(report).map_err(io::Error::from);
+    let content = serde_json::to_vec(event).map_err(io::Error::from);
     let written = flock(&file, FlockOperation::NonBlockingLockExclusive)
         .map_err(io::Error::from)
         .and_then(|()| file.write_all(&content?))

@@ -267,6 +267,7 @@ impl Ask<'_, '_> {
             if let Err(closed) = self.record(record) {
                 return given_up(closed);
             }
+            self.journal_not_ready(permit.cause(), provider);
             InferFailure::not_lent(permit.cause().clone(), &provider.name, &error)
         })
     }

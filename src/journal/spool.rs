@@ -1,6 +1,6 @@
 //! Reports that the server at one origin has not taken yet: a file each, the oldest first by name.
 
-use super::history::History;
+use super::{Event, history::History};
 use crate::{
     credential,
     environment::Environment,
@@ -8,7 +8,11 @@ use crate::{
 };
 use mcp_api::failover_report::FailoverReport;
 use rustix::fs::{FlockOperation, OFlags, flock};
-use std::{collections::HashSet, io::Read, path::Path};
+use std::{
+    collections::HashSet,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 /// The most reports that wait for one server; beyond it the oldest are dropped.
 pub(super) const REPORTS_MAX: usize = 1000;
@@ -27,15 +31,25 @@ impl Spool {
     #[must_use]
     pub fn find(env: &Environment, origin: &str) -> Option<Self> {
         let state = env.state_folder()?;
-        let path = state.join("v1").join("reports").join(credential::file_name(origin));
         // Most machines never had a failover; those that had are looked at with care.
-        std::fs::read_dir(path).ok()?.next()?.ok()?;
-        Self::open(&state, origin, History::new(&state, env, origin)).ok()
+        std::fs::read_dir(reports(&state).join(credential::file_name(origin))).ok()?.next()?.ok()?;
+        Self::open(&state, &credential::file_name(origin)).ok()
     }
 
-    pub(super) fn open(state: &Path, origin: &str, history: History) -> Result<Self, FileError> {
-        let reports = files::private_folder(&state.join("v1").join("reports"))?;
-        Ok(Self { folder: reports.subfolder(&credential::file_name(origin))?, history })
+    /// Opens one by the name of its folder; makes it where it is missing.
+    pub(super) fn open(state: &Path, name: &str) -> Result<Self, FileError> {
+        let folder = files::private_folder(&reports(state))?.subfolder(name)?;
+        Ok(Self { folder, history: History::new(state) })
+    }
+
+    /// Those of all servers.
+    pub(super) fn all(state: &Path) -> Result<Vec<Self>, FileError> {
+        let path = reports(state);
+        if matches!(path.try_exists(), Ok(false)) {
+            return Ok(Vec::new());
+        }
+        let names = files::private_folder(&path)?.names()?;
+        names.iter().map(|name| Self::open(state, name)).collect()
     }
 
     pub(super) fn folder(&self) -> &PrivateFolder {
@@ -66,17 +80,18 @@ impl Spool {
     }
 
     /// Puts a report in the place of its note. Gives how many old ones were dropped.
-    pub(super) fn close(&self, note: &str, report: &FailoverReport) -> Result<usize, FileError> {
-        let content = serde_json::to_vec(report).unwrap_or_default();
-        // The report first: whoever finds both knows that the note is of no use any more.
+    pub(super) fn close(&self, note: &str, event: &Event) -> Result<usize, FileError> {
+        let content = serde_json::to_vec(&event.report()).unwrap_or_default();
+        // The report first: whoever finds both knows that the report is the last word.
         self.folder.write(&note.replace(".open", ".json"), &content)?;
-        self.history.add(report);
+        // That it cannot be added is no reason to do anything else differently: the report is what counts.
+        let _ = self.history.add(event);
         self.folder.remove(note)?;
         self.prune()
     }
 
     /// Makes reports of notes whose command is gone.
-    fn adopt(&self) -> Result<(), FileError> {
+    pub(super) fn adopt(&self) -> Result<(), FileError> {
         let closed: HashSet<String> = self.names(".json")?.into_iter().collect();
         for note in self.names(".open")? {
             let Ok(mut file) = self.folder.open_private(&note, OFlags::RDONLY) else { continue };
@@ -85,16 +100,27 @@ impl Spool {
             }
             let mut content = Vec::new();
             let read = (&mut file).take(SIZE_MAX).read_to_end(&mut content);
-            let report = read.ok().and_then(|_| serde_json::from_slice(&content).ok());
-            match report {
-                _ if closed.contains(&note.replace(".open", ".json")) => self.folder.remove(&note)?,
-                Some(report) => drop(self.close(&note, &report)?),
+            let event: Option<Event> = read.ok().and_then(|_| serde_json::from_slice(&content).ok());
+            let report = note.replace(".open", ".json");
+            match event {
+                Some(event) if closed.contains(&report) => self.remember(event, &report, &note)?,
+                _ if closed.contains(&report) => self.folder.remove(&note)?,
+                Some(event) => drop(self.close(&note, &event)?),
                 // It was killed before it had written it, and so before any prompt; or it is about to write it.
                 None if self.folder.is_old(&note) => self.folder.remove(&note)?,
                 None => {}
             }
         }
         Ok(())
+    }
+
+    /// It was killed between the report and the history, or after both: a line too many is told from the first one.
+    fn remember(&self, event: Event, report: &str, note: &str) -> Result<(), FileError> {
+        let known = self.folder.read(report, SIZE_MAX)?;
+        if let Some(report) = known.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            let _ = self.history.add(&event.ended_as(&report));
+        }
+        self.folder.remove(note)
     }
 
     fn prune(&self) -> Result<usize, FileError> {
@@ -113,4 +139,8 @@ impl Spool {
         names.sort_unstable();
         Ok(names)
     }
+}
+
+fn reports(state: &Path) -> PathBuf {
+    state.join("v1").join("reports")
 }

@@ -1,6 +1,7 @@
 //! What stays when commands end, are killed, or come together.
 
 use super::*;
+use mcp_api::failover_report::FailoverReport;
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 const ORIGIN: &str = "https://mcpd.example";
@@ -21,17 +22,11 @@ impl Home {
     }
 
     fn begin(&self, llm: &str) -> Underway {
-        let failover = Failover {
-            llm: llm.into(),
-            llm_id: None,
-            reason: "refused".into(),
-            provider: "laptop".into(),
-            provider_type: "openai".into(),
-            model: "tiny".into(),
-            request_id: "r-1".into(),
-            token_id: Some("abc".into()),
-        };
-        failover.begins(&self.env(), ORIGIN).unwrap()
+        failover(llm).begins(laptop(), &self.env()).unwrap()
+    }
+
+    fn past(&self) -> Past {
+        Past::read(&self.env(), None).unwrap()
     }
 
     fn waiting(&self) -> Vec<(String, FailoverReport)> {
@@ -42,6 +37,22 @@ impl Home {
         let text = fs::read_to_string(self.state().join("failovers.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+fn failover(llm: &str) -> Failover {
+    Failover {
+        server: ORIGIN.into(),
+        user: None,
+        llm: llm.into(),
+        llm_id: None,
+        reason: "refused".into(),
+        request_id: "r-1".into(),
+        token_id: Some("abc".into()),
+    }
+}
+
+fn laptop() -> StandIn {
+    StandIn { provider: "laptop".into(), provider_type: "openai".into(), model: "tiny".into() }
 }
 
 #[test]
@@ -59,7 +70,7 @@ fn a_report_waits_until_it_is_forgotten() {
     assert_eq!(home.waiting().len(), 1);
     let history = home.history();
     assert_eq!((history.len(), &history[1]["server"]), (2, &ORIGIN.into()));
-    assert_eq!((&history[0]["user"], &history[0]["outcome"]), (&"dana".into(), &"complete".into()));
+    assert_eq!((&history[0]["login"], &history[0]["outcome"]), (&"dana".into(), &"ok".into()));
 }
 
 #[test]
@@ -81,7 +92,7 @@ fn a_command_that_is_killed_anywhere_leaves_one_report_or_none() {
     let folder = |home: &Home| Spool::find(&home.env(), ORIGIN).unwrap().folder().path().to_owned();
     // Between the report and the removal of its note.
     let underway = home.begin("chat");
-    let (note, report) = (underway.note.clone(), serde_json::to_vec(&underway.report).unwrap());
+    let (note, report) = (underway.note.clone(), serde_json::to_vec(&underway.event).unwrap());
     underway.end(Outcome::Complete).unwrap();
     fs::write(folder(&home).join(&note), &report).unwrap();
     chmod(&folder(&home).join(&note));
@@ -94,6 +105,91 @@ fn a_command_that_is_killed_anywhere_leaves_one_report_or_none() {
         chmod(&folder(&home).join(&note));
         assert_eq!(told(&home), ["complete"]);
     }
+    // However often it was written down, it happened once, and the end that was known is told.
+    let outcomes: Vec<_> = home.past().events.iter().map(|event| event.outcome).collect();
+    assert_eq!(outcomes, [Ended::Ok]);
+}
+
+#[test]
+fn what_was_killed_between_the_report_and_the_history_is_in_the_history_too() {
+    let home = Home::new();
+    let underway = home.begin("chat");
+    let (note, event) = (underway.note.clone(), serde_json::to_vec(&underway.event).unwrap());
+    underway.end(Outcome::Complete).unwrap();
+    fs::remove_file(home.state().join("failovers.jsonl")).unwrap();
+    let note = Spool::find(&home.env(), ORIGIN).unwrap().folder().path().join(note);
+    fs::write(&note, event).unwrap();
+    chmod(&note);
+    settle(&home.env()).unwrap();
+    let events = home.past().events;
+    assert_eq!((events.len(), events[0].outcome), (1, Ended::Ok));
+}
+
+#[test]
+fn a_refusal_is_history_and_no_report() {
+    let home = Home::new();
+    assert!(home.past().events.is_empty());
+    assert!(!home.state().exists(), "a look made a folder");
+    let took = Duration::from_millis(3004);
+    failover("chat").refused(Permission::Unknown, "no answer".into(), took, &home.env()).unwrap();
+    failover("chat").not_ready(laptop(), took, &home.env()).unwrap();
+    assert_eq!(home.waiting().len(), 0);
+    let told = |event: &Event| (event.verdict, event.provider.clone(), event.outcome, event.duration_ms);
+    let events: Vec<_> = home.past().events.iter().map(told).collect();
+    let expected = [
+        (Permission::Unknown, None, Ended::Refused, 3004),
+        (Permission::Allowed, Some("laptop".into()), Ended::NotReady, 3004),
+    ];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn half_lines_and_junk_cost_nothing_but_themselves() {
+    let home = Home::new();
+    let refuse = |llm: &str| {
+        failover(llm).refused(Permission::Denied, "no".into(), Duration::ZERO, &home.env()).unwrap();
+    };
+    refuse("first");
+    let path = home.state().join("failovers.jsonl");
+    let append = |bytes: &[u8]| {
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(bytes).unwrap();
+    };
+    let long = vec![b'x'; 200 << 10];
+    append(&[b"\xff\xfe\n{}\n[1]\n\n", long.as_slice(), b"\n"].concat());
+    refuse("second");
+    // As a full disk leaves it: the next line begins on a line of its own.
+    let whole = fs::read(&path).unwrap();
+    let line = whole.split(|byte| *byte == b'\n').next().unwrap();
+    append(&line[..line.len() / 2]);
+    assert_eq!(home.past().unreadable, 5);
+    refuse("third");
+    let past = home.past();
+    let llms: Vec<_> = past.events.iter().map(|event| event.llm.as_str()).collect();
+    assert_eq!((llms, past.unreadable), (vec!["first", "second", "third"], 5));
+    let since = past.events[2].at;
+    let left = Past::read(&home.env(), Some(since)).unwrap().events;
+    assert!(left.iter().all(|event| event.at >= since) && left.last() == past.events.last());
+}
+
+#[test]
+fn a_reader_misses_nothing_and_sees_nothing_twice_while_files_change_their_names() {
+    let home = Home::new();
+    let add = |n: usize| {
+        let why = "x".repeat(20_000);
+        failover(&format!("llm-{n:04}")).refused(Permission::Denied, why, Duration::ZERO, &home.env()).unwrap();
+    };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..120).for_each(add));
+        while !writer.is_finished() {
+            let past = home.past();
+            let mut numbers: Vec<usize> = past.events.iter().map(|it| it.llm[4..].parse().unwrap()).collect();
+            numbers.sort_unstable();
+            // The oldest may have been dropped; after them there is no gap and no number twice.
+            assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+        }
+    });
+    assert!(home.past().events.len() < 120 && home.state().join("failovers.jsonl.1").exists());
 }
 
 fn chmod(path: &std::path::Path) {

@@ -123,6 +123,15 @@ impl InferFailure {
         }
     }
 
+    /// What the server did, and why nobody was asked in its place; none if somebody was, or nobody had to.
+    #[must_use]
+    pub fn gave_up(&self) -> Option<&GaveUp> {
+        match &self.reason {
+            Reason::GaveUp(gave_up) => Some(gave_up),
+            Reason::StandIn { .. } | Reason::NotStopped(_) => None,
+        }
+    }
+
     /// A part of an answer was handed over before.
     #[must_use]
     pub(super) fn was_cut(&self) -> bool {

@@ -2,13 +2,13 @@
 
 use super::{Ask, InferFailure, Served};
 use crate::{
-    cmd::delivery::Delivery,
-    failover::{CallFailure, Fault},
-    journal::{Failover, JournalError, Spool},
+    cmd::{delivery::Delivery, failover_journal},
+    failover::CallFailure,
+    journal::{JournalError, Spool},
     providers_file::Provider,
 };
 use mcp_api::failover_report::Outcome;
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 impl Ask<'_, '_> {
     /// Writes down that a provider is about to get the prompt. Once; a second try belongs to the same failover.
@@ -18,19 +18,40 @@ impl Ask<'_, '_> {
         if self.underway.is_some() {
             return;
         }
-        let failover = Failover {
-            llm: self.llm.to_string(),
-            llm_id: cause.llm_id.as_ref().map(ToString::to_string),
-            reason: reason(&cause.fault),
-            provider: provider.name.clone(),
-            provider_type: provider.kind.as_str().to_owned(),
-            model: shown_model(&provider.model).to_owned(),
-            request_id: self.gateway.request_id().to_owned(),
-            token_id: self.gateway.token_id().map(str::to_owned),
-        };
-        match failover.begins(&self.run.env, &self.origin) {
+        let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, cause);
+        let stand_in = failover_journal::stand_in(provider);
+        match failover.begins(stand_in, &self.run.env) {
             Ok(underway) => self.underway = Some(underway),
             Err(error) => self.warn_unwritten(&error),
+        }
+    }
+
+    /// Writes down that a permitted provider could not be asked.
+    pub(super) fn journal_not_ready(&mut self, cause: &CallFailure, provider: &Provider) {
+        let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, cause);
+        let stand_in = failover_journal::stand_in(provider);
+        let written = failover.not_ready(stand_in, self.took(), &self.run.env);
+        self.tell_unwritten(written);
+    }
+
+    /// Writes down that the server permitted no failover, if it was asked for one.
+    fn journal_refused(&mut self, failure: &InferFailure) {
+        let Some(gave_up) = failure.gave_up() else { return };
+        let Some((verdict, why)) = failover_journal::refusal(gave_up) else { return };
+        let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, &gave_up.cause);
+        let written = failover.refused(verdict, why, self.took(), &self.run.env);
+        self.tell_unwritten(written);
+    }
+
+    /// How long everything took that was tried.
+    fn took(&self) -> Duration {
+        self.records.iter().map(|record| record.took).sum()
+    }
+
+    /// Nobody but this machine would have heard of it.
+    fn tell_unwritten(&mut self, written: Result<(), JournalError>) {
+        if let Err(error) = written {
+            self.run.detail(format_args!("not in failovers.jsonl: {error}"));
         }
     }
 
@@ -42,6 +63,11 @@ impl Ask<'_, '_> {
             Err(failure) if failure.was_cut() => Outcome::Incomplete,
             Err(_) => Outcome::Failed,
         };
+        if let Err(failure) = answered
+            && self.underway.is_none()
+        {
+            self.journal_refused(failure);
+        }
         let is_due = match self.underway.take().map(|underway| underway.end(outcome)) {
             None => answered.is_ok() && Spool::find(&self.run.env, &self.origin).is_some(),
             Some(Ok(0)) => true,
@@ -65,18 +91,4 @@ impl Ask<'_, '_> {
     fn warn_unwritten(&mut self, error: &JournalError) {
         self.run.warn(format_args!("the server will not hear of this failover: {error}"));
     }
-}
-
-/// One word: what the server did instead of answering.
-fn reason(fault: &Fault) -> String {
-    match fault {
-        Fault::NotAsked => "drill".to_owned(),
-        Fault::Status { status, .. } => format!("http_{status}"),
-        other => other.word().to_owned(),
-    }
-}
-
-/// The model without the folders of this machine, which are nobody's business.
-fn shown_model(model: &str) -> &str {
-    if model.starts_with(['/', '~']) { model.rsplit('/').next().unwrap_or_default() } else { model }
 }
