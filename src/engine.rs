@@ -270,7 +270,8 @@ fn signal_supervisor(record: &Record, signal: Signal) -> bool {
 }
 
 /// The numbers of its processes mean something here: it was started in this boot, and not in another container.
-fn is_here(record: &Record) -> bool {
+#[must_use]
+pub fn is_here(record: &Record) -> bool {
     processes::here().is_ok_and(|here| here == record.boot)
 }
 

@@ -17,7 +17,7 @@ mod sinks;
 mod stand_in;
 mod tools;
 
-pub(crate) use args::{InferArgs, Total};
+pub(crate) use args::{InferArgs, Total, duration};
 pub(crate) use events::InferenceEvent;
 pub use failure::InferFailure;
 pub(crate) use plan::InferencePlan;

@@ -174,6 +174,13 @@ pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
         schemas::one::<mcp_api::TokenCreated>(),
         schemas::list::<mcp_api::TokenInfo>(),
         schemas::one::<mcp_api::Whoami>(),
+        schemas::one::<providers::ProviderDocument>(),
+        schemas::list::<providers::ProviderItem>(),
+        schemas::list::<providers::StatusItem>(),
+        schemas::list::<providers::FailoverItem>(),
+        schemas::list::<providers::ProbeItem>(),
+        schemas::list::<providers::DrillItem>(),
+        schemas::list::<crate::journal::Event>(),
     ]
 }
 

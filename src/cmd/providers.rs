@@ -5,6 +5,7 @@ mod entry;
 mod failovers;
 mod list;
 mod logs;
+mod reader;
 mod roster;
 mod start;
 mod status;
@@ -12,7 +13,11 @@ mod stop;
 mod times;
 mod validate;
 
+pub(super) use entry::ProviderDocument;
+pub(super) use failovers::{DrillItem, FailoverItem, ProbeItem};
+pub(super) use list::ProviderItem;
 pub(crate) use start::StartFailed;
+pub(super) use status::StatusItem;
 
 use super::{Run, columns::ColumnArgs};
 use crate::exit::Exit;
@@ -27,18 +32,7 @@ pub(super) enum ProvidersCommand {
         /// Its name
         name: String,
     },
-    /// List which provider stands in for which LLM
-    #[command(
-        after_help = "Exit codes with --probe: 0 if every failover could take over now, 3 if one could not.\n\
-                      An engine that is stopped counts as ready if it can be started: it starts when it is needed."
-    )]
-    Failovers {
-        /// Ask the server for permission and the providers for readiness, now
-        #[arg(long)]
-        probe: bool,
-        #[command(flatten)]
-        columns: ColumnArgs,
-    },
+    Failovers(failovers::FailoversArgs),
     /// Check the provider file, and say which line to change
     Validate,
     Start(start::StartArgs),
@@ -51,8 +45,7 @@ pub(super) fn run(run: &mut Run<'_>, command: &ProvidersCommand) -> anyhow::Resu
     match command {
         ProvidersCommand::List(columns) => list::list(run, columns),
         ProvidersCommand::Get { name } => list::get(run, name),
-        ProvidersCommand::Failovers { probe: false, columns } => failovers::list(run, columns),
-        ProvidersCommand::Failovers { probe: true, columns } => failovers::probe(run, columns),
+        ProvidersCommand::Failovers(args) => failovers::run(run, args),
         ProvidersCommand::Validate => validate::run(run),
         ProvidersCommand::Start(args) => start::run(run, args),
         ProvidersCommand::Stop(args) => stop::run(run, args),

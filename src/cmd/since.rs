@@ -37,9 +37,12 @@ mod tests {
         assert_eq!(at("2026-01-31").unwrap(), "2026-01-31T00:00:00Z");
         assert_eq!(at("2026-01-31T12:00:00+02:00").unwrap(), "2026-01-31T10:00:00Z");
         for (text, hours) in [("24h", 24), ("7d", 168), ("90m", 1)] {
-            assert_eq!(Timestamp::now().duration_since(time(text).unwrap()).as_hours(), hours, "{text}");
+            let read = time(text).unwrap();
+            assert_eq!(Timestamp::now().duration_since(read).as_hours(), hours, "{text}");
         }
-        for wrong in ["", "-1h", "7", "yesterday", "2026-13-01", "2026-01-31T12:00:00", "99999999999d", "4294967295d"] {
+        for wrong in
+            ["", "-1h", "7", "yesterday", "2026-13-01", "2026-01-31T12:00:00", "99999999999d", "4294967295d"]
+        {
             assert!(time(wrong).is_err(), "{wrong}");
         }
     }

@@ -124,7 +124,10 @@ fn both(folder: &PrivateFolder) -> Result<Vec<(&'static str, File)>, FileError> 
         let new = open(folder, FILES[0])?;
         let old = open(folder, FILES[1])?;
         if !matches!((&old, &new), (Some(old), Some(new)) if is_same(old, new)) {
-            return Ok([(FILES[1], old), (FILES[0], new)].into_iter().filter_map(|(n, f)| Some((n, f?))).collect());
+            return Ok([(FILES[1], old), (FILES[0], new)]
+                .into_iter()
+                .filter_map(|(n, f)| Some((n, f?)))
+                .collect());
         }
     }
 }

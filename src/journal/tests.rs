@@ -177,7 +177,9 @@ fn a_reader_misses_nothing_and_sees_nothing_twice_while_files_change_their_names
     let home = Home::new();
     let add = |n: usize| {
         let why = "x".repeat(20_000);
-        failover(&format!("llm-{n:04}")).refused(Permission::Denied, why, Duration::ZERO, &home.env()).unwrap();
+        failover(&format!("llm-{n:04}"))
+            .refused(Permission::Denied, why, Duration::ZERO, &home.env())
+            .unwrap();
     };
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| (0..120).for_each(add));

@@ -125,7 +125,7 @@ fn finite(text: &str) -> Result<f64, String> {
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// `500ms`, `5s`, `2m`, or a number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "give a time such as 500ms, 5s or 2m".to_owned();
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,

@@ -128,7 +128,7 @@ impl InferFailure {
     pub fn gave_up(&self) -> Option<&GaveUp> {
         match &self.reason {
             Reason::GaveUp(gave_up) => Some(gave_up),
-            Reason::StandIn { .. } | Reason::NotStopped(_) => None,
+            Reason::StandIn { .. } | Reason::Unfit(_) => None,
         }
     }
 

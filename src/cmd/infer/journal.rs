@@ -28,6 +28,10 @@ impl Ask<'_, '_> {
 
     /// Writes down that a permitted provider could not be asked.
     pub(super) fn journal_not_ready(&mut self, cause: &CallFailure, provider: &Provider) {
+        // It was asked before, and this was the second try.
+        if self.underway.is_some() {
+            return;
+        }
         let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, cause);
         let stand_in = failover_journal::stand_in(provider);
         let written = failover.not_ready(stand_in, self.took(), &self.run.env);

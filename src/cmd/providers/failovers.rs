@@ -1,101 +1,73 @@
-//! `providers failovers`: which provider stands in for which LLM, and whether it could now.
+//! `providers failovers`: which provider stands in for which LLM, whether it could now, whether it does when it is
+//! asked, and when it did.
 
-use super::entry;
+mod declared;
+mod drill;
+mod events;
+mod probe;
+mod watch;
+
+pub(in crate::cmd) use declared::FailoverItem;
+pub(in crate::cmd) use drill::DrillItem;
+pub(in crate::cmd) use probe::ProbeItem;
+
 use crate::{
-    cmd::{
-        Run,
-        columns::ColumnArgs,
-        permission::{self, Known},
-    },
-    config::Server,
+    cmd::{Run, columns::ColumnArgs, infer::duration, since},
     exit::Exit,
-    gateway::Gateway,
-    provider::{self, Readiness},
-    providers_file::Provider,
-    render::{Columns, Listing, Row},
 };
-use mcp_api::{LlmKey, LlmName};
-use serde_json::json;
+use clap::Args;
+use jiff::Timestamp;
+use mcp_api::LlmName;
+use std::time::Duration;
 
-const DECLARED: Columns =
-    Columns { usual: &["LLM", "PROVIDER", "TYPE", "MODEL", "DECLARED AT"], wide: &["ENDPOINT"] };
-
-const PROBED: Columns =
-    Columns { usual: &["LLM", "PROVIDER", "TYPE", "MODEL", "PERMISSION", "ENGINE", "READY"], wide: &[] };
-
-/// Every failover as it is declared.
-pub(super) fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
-    let view = run.view(columns, DECLARED)?;
-    let file = run.providers()?;
-    let home = run.env.home();
-    let rows = file.iter().flat_map(|file| {
-        let path = match home.as_deref().and_then(|home| file.path.strip_prefix(home).ok()) {
-            Some(rest) => format!("~/{}", rest.display()),
-            None => file.path.display().to_string(),
-        };
-        file.registry.failovers().map(move |(llm, provider)| {
-            let line = file.lines.get(llm).copied().unwrap_or_default();
-            let mut row = row(llm, provider);
-            row.document["declaredAt"] = json!({ "file": file.path, "line": line });
-            row.cells.push(format!("{path}:{line}"));
-            row.cells.push(entry::endpoint(provider));
-            row
-        })
-    });
-    let listing = Listing { kind: "FailoverList", view, rows: rows.collect() };
-    run.show(&listing)?;
-    Ok(Exit::Ok)
+/// List which provider stands in for which LLM, and see whether it would, does and did
+///
+/// Without a flag: what the provider file declares. --probe asks the server for permission and the providers for
+/// readiness, and sends no prompt. --drill goes the whole way with a prompt of one line, and starts what is not running:
+/// an untested failover is no failover. --events shows what happened on this machine.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mcpctl providers failovers\n  \
+    mcpctl providers failovers --probe --watch\n  \
+    mcpctl providers failovers --drill chat-prod\n  \
+    mcpctl providers failovers --events --since 24h -o csv\n\n\
+    Exit codes with --probe and --drill: 0 if every failover could take over (did), 3 if one could not.\n\
+    To --probe an engine that is stopped is ready if it can be started: it starts when it is needed.")]
+pub(crate) struct FailoversArgs {
+    /// Ask the server for permission and the providers for readiness, now
+    #[arg(long, conflicts_with_all = ["events", "drill"])]
+    probe: bool,
+    /// Probe again and again, until interrupted; a terminal shows the last round, a pipe gets all of them
+    #[arg(long, requires = "probe")]
+    watch: bool,
+    /// How long to wait between two rounds of --watch
+    #[arg(long, requires = "watch", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    interval: Duration,
+    /// Really send one short prompt through permission and provider: of every failover, or of this LLM
+    #[arg(long, num_args = 0..=1, value_name = "LLM", conflicts_with = "events")]
+    drill: Option<Option<LlmName>>,
+    /// List the failovers that happened on this machine, or were refused
+    #[arg(long)]
+    events: bool,
+    /// Only events from this time on: 24h, 7d, 2026-01-31, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, requires = "events", value_parser = since::time, value_name = "TIME")]
+    since: Option<Timestamp>,
+    #[command(flatten)]
+    columns: ColumnArgs,
 }
 
-/// Every failover as it would go now: is it permitted, and does the provider answer?
-pub(super) fn probe(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
-    let view = run.view(columns, PROBED)?;
-    let file = run.providers()?;
-    let server = run.server()?;
-    let gateway = Gateway::for_calls(&server, run.credential(&server)?.token)?;
-    let mut rows = Vec::new();
-    let mut all_ready = true;
-    for (llm, provider) in file.iter().flat_map(|file| file.registry.failovers()) {
-        let key = LlmKey::Name(llm.clone());
-        let verdict = permission::ask(run, &gateway, &server.origin(), &key, Known::default()).verdict;
-        let readiness = readiness(run, provider, &server);
-        let can_answer = matches!(readiness, Readiness::Running | Readiness::Startable(_));
-        let ready = verdict.outcome().is_ok() && can_answer;
-        all_ready &= ready;
-        let engine = match &readiness {
-            Readiness::Running => "running".to_owned(),
-            Readiness::Startable(state) => (*state).to_owned(),
-            Readiness::Down(_) => "not ready".to_owned(),
-        };
-        let mut row = row(llm, provider);
-        row.document["permission"] = json!({ "verdict": verdict.word(), "why": verdict.to_string() });
-        row.document["ready"] = json!(ready);
-        row.document["engine"] = match &readiness {
-            Readiness::Running => json!({ "state": "running" }),
-            Readiness::Startable(state) => json!({ "state": state, "startable": true }),
-            Readiness::Down(why) => json!({ "state": "not_ready", "why": why }),
-        };
-        row.cells.extend([verdict.to_string(), engine, if ready { "yes" } else { "no" }.into()]);
-        if let Readiness::Down(why) = readiness {
-            run.note(format_args!("{}: {why}", provider.name));
-        }
-        rows.push(row);
+pub(super) fn run(run: &mut Run<'_>, args: &FailoversArgs) -> anyhow::Result<Exit> {
+    if let Some(llm) = &args.drill {
+        return drill::run(run, llm.as_ref(), &args.columns);
     }
-    run.show(&Listing { kind: "FailoverProbeList", view, rows })?;
-    Ok(if all_ready { Exit::Ok } else { Exit::No })
-}
-
-fn readiness(run: &Run<'_>, provider: &Provider, server: &Server) -> Readiness {
-    if provider::is_at(provider, &server.url) {
-        return Readiness::Down("this is the central server itself; it cannot stand in for itself".into());
+    if args.events {
+        return events::list(run, args.since, &args.columns);
     }
-    provider::readiness(provider, &run.env)
-}
-
-fn row(llm: &LlmName, provider: &Provider) -> Row {
-    let mut document = json!({ "llm": llm, "provider": provider.name, "type": provider.kind.as_str(), "model": provider.model });
-    document["remote"] = json!(entry::is_remote(provider));
-    let cells =
-        vec![llm.to_string(), provider.name.clone(), provider.kind.as_str().into(), provider.model.clone()];
-    Row { name: llm.to_string(), cells, document }
+    if args.watch {
+        return watch::run(run, args.interval, &args.columns);
+    }
+    if args.probe {
+        return probe::once(run, &args.columns);
+    }
+    declared::list(run, &args.columns)
 }

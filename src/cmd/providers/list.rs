@@ -1,16 +1,34 @@
 //! `providers list` and `providers get`: what the file says.
 
-use super::{entry, roster};
+use super::{
+    entry::{self, ProviderDocument},
+    roster,
+};
 use crate::{
     cmd::{Run, columns::ColumnArgs},
     engine::Status,
     environment::Environment,
     exit::Exit,
     providers_file::Provider,
-    render::{self, Columns, Format, Listing, Row},
+    render::{Columns, Format, Item, Listing, Row},
 };
 use mcp_api::LlmName;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A provider of the file, and how its engine is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cmd) struct ProviderItem {
+    #[serde(flatten)]
+    provider: ProviderDocument,
+    /// How its engine is, as in `mcpctl providers status`; null for an endpoint that mcpctl does not run.
+    state: Option<&'static str>,
+}
+
+impl Item for ProviderItem {
+    const LIST: &'static str = "ProviderList";
+}
 
 const COLUMNS: Columns =
     Columns { usual: &["NAME", "TYPE", "STATE", "MODEL", "FAILOVER FOR"], wide: &["ENDPOINT"] };
@@ -19,12 +37,12 @@ pub(super) fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Ex
     let view = run.view(columns, COLUMNS)?;
     let file = run.providers()?;
     let rows = file.iter().flat_map(|file| file.registry.providers()).map(|provider| row(provider, &run.env));
-    let listing = Listing { kind: "ProviderList", view, rows: rows.collect() };
+    let listing = Listing { kind: ProviderItem::LIST, view, rows: rows.collect() };
     run.show(&listing)?;
     Ok(Exit::Ok)
 }
 
-fn row(provider: &Provider, env: &Environment) -> Row {
+fn row(provider: &Provider, env: &Environment) -> Row<ProviderItem> {
     let state = state(provider, env);
     let llms: Vec<_> = provider.failover_for.iter().map(LlmName::as_str).collect();
     let cells = vec![
@@ -35,8 +53,7 @@ fn row(provider: &Provider, env: &Environment) -> Row {
         llms.join(","),
         entry::endpoint(provider),
     ];
-    let mut document = entry::document(provider);
-    document["state"] = json!(state);
+    let document = ProviderItem { provider: ProviderDocument::of(provider), state };
     Row { name: provider.name.clone(), cells, document }
 }
 
@@ -50,7 +67,6 @@ pub(super) fn get(run: &mut Run<'_>, name: &str) -> anyhow::Result<Exit> {
     let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json])?;
     let file = run.providers()?;
     let provider = roster::provider(file.as_ref(), name)?;
-    let document = render::document("Provider", entry::document(provider));
-    run.print(&render::document_text(&document, format))?;
+    run.show_document(&ProviderDocument::of(provider), format)?;
     Ok(Exit::Ok)
 }

@@ -72,6 +72,11 @@ impl Roster {
         provider.filter(|provider| managed(provider).is_ok()).map_or(Declared::Not, Declared::As)
     }
 
+    /// Says whether the file has an engine of this name.
+    pub(super) fn is_declared(&self, name: &str) -> bool {
+        matches!(self.declared(name), Declared::As(_))
+    }
+
     /// What is wrong with the file.
     pub(super) fn broken(&self) -> Option<&ProvidersError> {
         self.file.as_ref().err()

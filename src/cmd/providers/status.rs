@@ -1,31 +1,51 @@
 //! `providers status`: how the engines are. It changes nothing, and one that cannot be read hides no other.
 
+mod document;
+mod wait;
+
+pub(in crate::cmd) use document::StatusItem;
+
 use super::{
     roster::{Declared, Roster},
     times,
 };
 use crate::{
-    cmd::{Run, columns::ColumnArgs},
-    engine::{Condition, End, Endpoint, EngineError, Place, Record, State, Status, record::Ending},
+    cmd::{Run, columns::ColumnArgs, infer::Total},
+    engine::{Condition, End, Endpoint, EngineError, Place, Record, State, Status},
     environment::Environment,
     exit::Exit,
     providers_file::Provider,
-    render::{Columns, Listing, Row},
+    render::{Columns, Item, Listing, Row},
 };
 use clap::Args;
 use mcp_api::LlmName;
-use serde_json::{Value, json};
+use std::str::FromStr as _;
+use wait::{Waited, Wanted};
 
 /// Show how the engines of the managed providers are
 ///
 /// STATE is stopped, starting, running, stopping, failed (stopped, because something went wrong), orphaned (processes
 /// without their supervisor are left: mcpctl providers stop NAME ends them) or unknown (its record cannot be read).
 /// Engines whose entry was removed from the provider file are shown for as long as something of them runs.
+///
+/// --wait-for waits until all of them are ready, or have stopped. It starts and stops nothing. It ends at once when it
+/// would wait for nothing: a start has failed or was given up, or a supervisor was killed.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0; with NAME: 0 it is running, 3 it is not, 2 no such provider.")]
+#[command(after_help = "Examples:\n  \
+    mcpctl providers status\n  \
+    mcpctl providers start qwen-box --wait=false && mcpctl providers status qwen-box --wait-for ready --timeout 10m\n\n\
+    Exit codes: 0; with NAME: 0 all of them are running, 3 one is not; with --wait-for: 0 it has come to that, \
+    3 it has not; 2 no such provider.")]
 pub(crate) struct StatusArgs {
-    /// Show this one only
-    name: Option<String>,
+    /// Show these only
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Wait until they are so
+    #[arg(long, value_enum, value_name = "STATE")]
+    wait_for: Option<Wanted>,
+    /// Wait no longer than this; or none
+    #[arg(long, requires = "wait_for", default_value = "5m", value_parser = Total::from_str, value_name = "TIME")]
+    timeout: Total,
     #[command(flatten)]
     columns: ColumnArgs,
 }
@@ -41,25 +61,37 @@ pub(super) fn run(run: &mut Run<'_>, args: &StatusArgs) -> anyhow::Result<Exit> 
     if let Some(error) = roster.broken() {
         run.warn(format_args!("{error}; shown are only engines that were started here"));
     }
-    let names = match &args.name {
-        Some(name) => {
-            roster = roster.check(name)?;
-            vec![name.clone()]
-        }
-        None => roster.names().into_iter().collect(),
+    for name in &args.names {
+        roster = roster.check(name)?;
+    }
+    let names: Vec<_> = match (args.names.as_slice(), args.wait_for) {
+        ([], Some(wanted)) => wanted.of_all(&roster),
+        ([], None) => roster.names().into_iter().collect(),
+        (names, _) => names.to_vec(),
     };
-    let seen: Vec<_> = names.iter().map(|name| Seen::of(&run.env, name, roster.declared(name))).collect();
-    let shown: Vec<_> = seen.iter().filter(|seen| args.name.is_some() || seen.matters()).collect();
+    let look = |env: &Environment| -> Vec<_> {
+        names.iter().map(|name| Seen::of(env, name, roster.declared(name))).collect()
+    };
+    let (seen, waited) = match args.wait_for {
+        Some(wanted) => wait::until(run, wanted, args.timeout.0, look)?,
+        None => (look(&run.env), Waited::NotAtAll),
+    };
+    let shown: Vec<_> = seen.iter().filter(|seen| !args.names.is_empty() || seen.matters()).collect();
     run.show(&Listing {
-        kind: "ProviderStatusList",
+        kind: StatusItem::LIST,
         view,
         rows: shown.iter().map(|seen| seen.row(&run.env)).collect(),
     })?;
     for seen in &shown {
         seen.tell(run);
     }
-    let is_no = args.name.is_some() && !seen.iter().all(Seen::is_running);
-    Ok(if is_no { Exit::No } else { Exit::Ok })
+    let is_yes = match waited {
+        Waited::NotAtAll => args.names.is_empty() || seen.iter().all(Seen::is_running),
+        Waited::Met => true,
+        Waited::InVain => false,
+        Waited::Unread => return Ok(Exit::OutputClosed),
+    };
+    Ok(if is_yes { Exit::Ok } else { Exit::No })
 }
 
 /// One engine.
@@ -137,7 +169,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn row(&self, env: &Environment) -> Row {
+    fn row(&self, env: &Environment) -> Row<StatusItem> {
         let record = self.record();
         let text = |pid: Option<i32>| pid.map_or(String::new(), |pid| pid.to_string());
         let uptime = self.status.as_ref().ok().and_then(|status| status.uptime);
@@ -162,45 +194,8 @@ impl<'a> Seen<'a> {
             socket.clone(),
             log.as_ref().map_or(String::new(), |path| path.display().to_string()),
         ];
-        let present = |text: String| Some(text).filter(|text| !text.is_empty());
-        let mut document = self.document();
-        document["endpoint"] = json!(present(endpoint));
-        document["socket"] = json!(present(socket));
-        document["log"] = json!(log);
-        document["failoverFor"] = json!(llms);
+        let document = StatusItem::of(self, &endpoint, &socket, log, &llms);
         Row { name: self.name.to_owned(), cells, document }
-    }
-
-    fn document(&self) -> Value {
-        let declared = match self.declared {
-            Declared::As(_) => Some(true),
-            Declared::Not => Some(false),
-            Declared::Unknown => None,
-        };
-        let model = self.record().map(|record| &record.model).or(self.provider().map(|it| &it.model));
-        let mut document = json!({
-            "name": self.name,
-            "state": self.condition().map_or("unknown", Condition::as_str),
-            "declared": declared,
-            "model": model,
-            "pid": self.pid(),
-            "supervisorPid": self.supervisor_pid(),
-        });
-        let more = match &self.status {
-            Ok(status) => json!({
-                "stage": stage(status),
-                "processes": status.processes.iter().map(|process| process.pid).collect::<Vec<_>>(),
-                "uptimeSeconds": status.uptime.map(|time| time.as_secs()),
-                "idleStopSeconds": status.stops_in.map(times::whole_seconds),
-                "used": status.used,
-                "lastEnd": self.last_end().map(ended),
-            }),
-            Err(error) => json!({ "error": error.to_string() }),
-        };
-        if let (Some(document), Value::Object(more)) = (document.as_object_mut(), more) {
-            document.extend(more);
-        }
-        document
     }
 
     /// What a table has no room for.
@@ -226,28 +221,4 @@ impl<'a> Seen<'a> {
             _ => {}
         }
     }
-}
-
-fn stage(status: &Status) -> Option<&str> {
-    match &status.record.as_ref()?.state {
-        State::Loading { stage } if status.condition == Condition::Starting => stage.as_deref(),
-        State::Loading { .. } | State::Ready | State::Stopping | State::Ended(_) => None,
-    }
-}
-
-fn ended(end: &End) -> Value {
-    let reason = match end.why {
-        Ending::Exited(_) => "exited",
-        Ending::Killed(_) => "killed",
-        Ending::Unseen => "unseen",
-        Ending::NotStarted(_) => "not_started",
-        Ending::Stalled(_) => "stalled",
-        Ending::Unwanted => "unwanted",
-        Ending::Idle => "idle",
-        Ending::Asked => "asked",
-        Ending::Hung => "hung",
-        Ending::Exposed(_) => "exposed",
-        Ending::Forgotten => "forgotten",
-    };
-    json!({ "reason": reason, "cause": end.cause, "message": end.to_string(), "failure": end.is_failure() })
 }

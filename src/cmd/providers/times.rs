@@ -8,6 +8,11 @@ pub(super) fn took(time: Duration) -> String {
     if seconds < 9.95 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
 }
 
+/// The same for what may be over in no time: `31 ms`, `0.4 s`.
+pub(super) fn took_precisely(time: Duration) -> String {
+    if time < Duration::from_millis(100) { format!("{} ms", time.as_millis()) } else { took(time) }
+}
+
 /// How long something has lasted: `12s`, `5m`, `3h`, `2d`.
 pub(super) fn lasted(time: Duration) -> String {
     in_units(time.as_secs(), |seconds, unit| seconds / unit)
@@ -40,6 +45,7 @@ mod tests {
     fn times_are_short_and_what_is_to_come_is_never_told_too_early() {
         let millis = Duration::from_millis;
         assert_eq!([took(millis(349)), took(millis(9_960)), took(millis(48_400))], ["0.3 s", "10 s", "48 s"]);
+        assert_eq!([31, 349].map(|time| took_precisely(millis(time))), ["31 ms", "0.3 s"]);
         let texts = [(999, "0s", "1s"), (119_000, "119s", "119s"), (899_500, "14m", "15m")];
         for (time, past, future) in texts {
             assert_eq!((lasted(millis(time)).as_str(), until(millis(time)).as_str()), (past, future));

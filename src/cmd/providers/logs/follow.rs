@@ -2,10 +2,10 @@
 
 use super::{Shown, is_same, open};
 use crate::{
+    cmd::providers::reader,
     engine::{Place, place::LOGS},
     exit::Exit,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{fs::File, time::Duration};
 
 /// How often it is looked whether there is more.
@@ -24,17 +24,8 @@ pub(super) fn follow(place: &Place, mut current: File, shown: &mut Shown<'_>) ->
                 shown.copy(&mut missed)?;
             }
             current = next;
-        } else if reader_is_gone() {
+        } else if reader::is_gone_within(LOOK) {
             return Ok(Exit::OutputClosed);
         }
     }
-}
-
-/// Waits a little; ends at once when nobody reads standard output any more, which nothing else would tell as long as
-/// the engine is silent.
-fn reader_is_gone() -> bool {
-    let look = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
-    let out = rustix::stdio::stdout();
-    let mut out = [PollFd::new(&out, PollFlags::empty())];
-    poll(&mut out, Some(&look)).is_ok_and(|ready| ready > 0)
 }

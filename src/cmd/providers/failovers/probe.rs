@@ -1,0 +1,167 @@
+//! Every failover as it would go now: is it permitted, and does the provider answer? No prompt is sent.
+
+use super::declared::Declared;
+use crate::{
+    cmd::{
+        Run,
+        columns::ColumnArgs,
+        permission::{self, Known},
+    },
+    config::Server,
+    exit::Exit,
+    failover::{Denial, Verdict, Why},
+    gateway::Gateway,
+    provider::{self, Readiness},
+    providers_file::Provider,
+    render::{Columns, Item, Listing, Row, View},
+};
+use jiff::Timestamp;
+use mcp_api::{LlmKey, LlmName};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A failover as it would go now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cmd) struct ProbeItem {
+    #[serde(flatten)]
+    failover: Declared,
+    /// What the server says to the question for permission.
+    permission: Permission,
+    /// It could take over now: it is permitted, and its provider answers or can be started.
+    ready: bool,
+    /// How the provider is.
+    engine: Engine,
+    /// When this was found out: RFC 3339, UTC.
+    checked_at: String,
+}
+
+impl Item for ProbeItem {
+    const LIST: &'static str = "FailoverProbeList";
+}
+
+/// What the server says to the question for permission.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Permission {
+    /// In one word: `allowed`, `denied`, or `unknown` if it could not be asked.
+    verdict: &'static str,
+    /// The same for people.
+    why: String,
+}
+
+/// How a provider is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Engine {
+    /// `running`, `not_ready`, or how its engine is that can be started.
+    state: &'static str,
+    /// It does not answer now and can be started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startable: Option<bool>,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+/// What was found out about all failovers at once.
+pub(super) struct Round {
+    pub(super) rows: Vec<Row<ProbeItem>>,
+    /// What a table has no room for.
+    pub(super) notes: Vec<String>,
+    pub(super) all_ready: bool,
+}
+
+/// The columns of a round.
+pub(super) const COLUMNS: Columns = Columns {
+    usual: &["LLM", "PROVIDER", "TYPE", "MODEL", "PERMISSION", "ENGINE", "READY"],
+    wide: &["CHECKED AT"],
+};
+
+pub(super) fn once(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
+    let view = run.view(columns, COLUMNS)?;
+    let round = round(run)?;
+    for note in &round.notes {
+        run.note(note);
+    }
+    let all_ready = round.all_ready;
+    run.show(&round.listing(view).0)?;
+    Ok(if all_ready { Exit::Ok } else { Exit::No })
+}
+
+impl Round {
+    /// What is shown of it, and what a table has no room for.
+    pub(super) fn listing(self, view: View) -> (Listing<ProbeItem>, Vec<String>) {
+        (Listing { kind: ProbeItem::LIST, view, rows: self.rows }, self.notes)
+    }
+}
+
+/// Asks the server and every provider.
+pub(super) fn round(run: &mut Run<'_>) -> anyhow::Result<Round> {
+    let file = run.providers()?;
+    let server = run.server()?;
+    let gateway = Gateway::for_calls(&server, run.credential(&server)?.token)?;
+    let mut round = Round { rows: Vec::new(), notes: Vec::new(), all_ready: true };
+    for (llm, provider) in file.iter().flat_map(|file| file.registry.failovers()) {
+        let key = LlmKey::Name(llm.clone());
+        let verdict = permission::ask(run, &gateway, &server.origin(), &key, Known::default()).verdict;
+        let readiness = readiness(run, provider, &server);
+        if let Readiness::Down(why) = &readiness {
+            round.notes.push(format!("{}: {why}", provider.name));
+        }
+        let row = row(llm, provider, &verdict, readiness);
+        round.all_ready &= row.document.ready;
+        round.rows.push(row);
+    }
+    Ok(round)
+}
+
+fn readiness(run: &Run<'_>, provider: &Provider, server: &Server) -> Readiness {
+    if provider::is_at(provider, &server.url) {
+        return Readiness::Down("this is the central server itself; it cannot stand in for itself".into());
+    }
+    provider::readiness(provider, &run.env)
+}
+
+fn row(llm: &LlmName, provider: &Provider, verdict: &Verdict, readiness: Readiness) -> Row<ProbeItem> {
+    let engine = Engine::of(readiness);
+    let document = ProbeItem {
+        failover: Declared::of(llm, provider),
+        permission: Permission::of(verdict),
+        ready: verdict.outcome().is_ok() && engine.why.is_none(),
+        engine,
+        checked_at: format!("{:.0}", Timestamp::now()),
+    };
+    let mut cells = document.failover.cells();
+    cells.extend([
+        shown(verdict),
+        document.engine.state.replace('_', " "),
+        if document.ready { "yes" } else { "no" }.into(),
+        document.checked_at.clone(),
+    ]);
+    Row { name: llm.to_string(), cells, document }
+}
+
+impl Permission {
+    pub(super) fn of(verdict: &Verdict) -> Self {
+        Self { verdict: verdict.word(), why: verdict.to_string() }
+    }
+}
+
+impl Engine {
+    fn of(readiness: Readiness) -> Self {
+        match readiness {
+            Readiness::Running => Self { state: "running", startable: None, why: None },
+            Readiness::Startable(state) => Self { state, startable: Some(true), why: None },
+            Readiness::Down(why) => Self { state: "not_ready", startable: None, why: Some(why) },
+        }
+    }
+}
+
+/// A verdict as short as a table wants it: a status says all that people need.
+pub(super) fn shown(verdict: &Verdict) -> String {
+    match verdict.outcome() {
+        Err(Why::Denied(Denial::Status(status))) => format!("denied ({status})"),
+        Ok(()) | Err(_) => verdict.to_string(),
+    }
+}
