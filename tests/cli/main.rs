@@ -10,6 +10,7 @@ mod admin_rights;
 mod audit;
 mod bounds;
 mod bugs;
+mod ci;
 mod commands;
 mod contract;
 mod credentials;
