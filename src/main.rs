@@ -16,6 +16,10 @@ fn main() {
     if let Some(code) = cmd::hidden(&std::env::args_os().collect::<Vec<_>>()) {
         std::process::exit(code.into());
     }
+    let env = Environment::of_process();
+    if let Some(code) = cmd::complete(&std::env::args_os().collect::<Vec<_>>(), &env, &mut io::stdout()) {
+        std::process::exit(code.into());
+    }
     panic::set_hook(Box::new(cmd::at_panic));
     // Stderr is not locked: a bug in another thread must be able to say so.
     let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr());
@@ -28,7 +32,7 @@ fn main() {
         out: &mut out,
         err: &mut err,
     };
-    let exit = cmd::run(std::env::args_os(), Environment::of_process(), io);
+    let exit = cmd::run(std::env::args_os(), env, io);
     // Not a return: that would wait for threads that still wait for a connection.
     std::process::exit(exit.code().into());
 }

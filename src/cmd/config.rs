@@ -1,6 +1,6 @@
 //! `config`: which servers there are, and which one is meant.
 
-use super::{Run, Usage, columns::ColumnArgs};
+use super::{Run, Usage, columns::ColumnArgs, completion::Names};
 use crate::{
     config::{self, Config, Context},
     credential::TokenCommand,
@@ -25,6 +25,7 @@ pub(super) enum ConfigCommand {
     )]
     UseContext {
         /// Its name
+        #[arg(add = Names::Contexts)]
         name: String,
     },
     SetContext(SetContextArgs),
@@ -44,6 +45,7 @@ pub(super) enum ConfigCommand {
                         only: with another server it has to be given anew. See docs/credentials.md.")]
 pub(super) struct SetContextArgs {
     /// Its name
+    #[arg(add = Names::Contexts)]
     name: String,
     /// Trust these certificate authorities too (PEM)
     #[arg(long, value_name = "FILE")]

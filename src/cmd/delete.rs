@@ -7,6 +7,7 @@ use super::{
         report::{Action, Report},
         sources,
     },
+    completion::Names,
 };
 use crate::{
     documents::{Key, Source},
@@ -28,7 +29,7 @@ pub(super) struct DeleteArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with = "what")]
     file: Vec<PathBuf>,
     /// user, serviceaccount, group, llm or rbac, and names; or KIND/NAME pairs
-    #[arg(required_unless_present = "file", value_name = "KIND NAME")]
+    #[arg(required_unless_present = "file", value_name = "KIND NAME", add = Names::Things)]
     what: Vec<String>,
     /// What does not exist is no error
     #[arg(long)]

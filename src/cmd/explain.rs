@@ -2,7 +2,7 @@
 
 mod schema;
 
-use super::{Run, Usage, apply::sources};
+use super::{Run, Usage, apply::sources, completion::Names};
 use crate::{exit::Exit, render::Format, yaml};
 use clap::Args;
 use mcp_api::Kind;
@@ -24,7 +24,7 @@ const LISTED_WORDS_MAX: usize = 8;
 )]
 pub(super) struct ExplainArgs {
     /// A kind, and fields of it with dots between
-    #[arg(value_name = "KIND[.FIELD]")]
+    #[arg(value_name = "KIND[.FIELD]", add = Names::Kinds)]
     path: Option<String>,
 }
 

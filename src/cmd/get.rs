@@ -1,6 +1,6 @@
 //! `get`: what the server has, as tables for people and as documents that `apply` takes back.
 
-use super::{Failure, Run, Usage, apply::sources, columns::ColumnArgs};
+use super::{Failure, Run, Usage, apply::sources, columns::ColumnArgs, completion::Names};
 use crate::{
     documents::{self, Key},
     exit::Exit,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub(super) struct GetArgs {
     /// user, serviceaccount, group, llm, rbac (several with commas between) or all; one kind and names; or KIND/NAME
     /// pairs
-    #[arg(required = true, value_name = "KIND [NAME]")]
+    #[arg(required = true, value_name = "KIND [NAME]", add = Names::Things)]
     what: Vec<String>,
     /// Only what has this label, such as team=data; with commas between, all must hold
     #[arg(short = 'l', long, value_name = "KEY=VALUE")]

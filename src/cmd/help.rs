@@ -1,12 +1,12 @@
 //! `help` and `version`.
 
-use super::{Cli, Run, Usage};
+use super::{Run, Usage, command_line, completion::Names};
 use crate::{
     environment::VARIABLES,
     exit::Exit,
     render::{self, Format},
 };
-use clap::{Args, CommandFactory};
+use clap::Args;
 use serde_json::json;
 use std::fmt::Write as _;
 
@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 #[derive(Debug, Args)]
 pub(super) struct HelpArgs {
     /// A command, or a topic
+    #[arg(add = Names::Topics)]
     topic: Vec<String>,
 }
 
@@ -30,6 +31,14 @@ pub(super) fn run(run: &mut Run<'_>, args: &HelpArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// What `help` can be asked for with one word.
+pub(super) fn topics() -> Vec<String> {
+    let topics = ["exit-codes", "environment", "failover"].map(str::to_owned);
+    let commands = command_line();
+    let commands = commands.get_subcommands().map(|command| command.get_name().to_owned());
+    topics.into_iter().chain(commands).collect()
+}
+
 pub(super) fn version(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
     let version = env!("CARGO_PKG_VERSION");
@@ -44,7 +53,7 @@ pub(super) fn version(run: &mut Run<'_>) -> anyhow::Result<Exit> {
 }
 
 fn command_help(path: &[&str]) -> anyhow::Result<String> {
-    let mut command = Cli::command();
+    let mut command = command_line();
     command.build();
     let mut here = &mut command;
     for word in path {

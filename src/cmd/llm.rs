@@ -3,6 +3,7 @@
 use super::{
     Failure, Run, Usage,
     columns::ColumnArgs,
+    completion::Names,
     permission::{self, Known},
 };
 use crate::{
@@ -31,7 +32,7 @@ pub(super) enum LlmCommand {
     )]
     Get {
         /// Names or ids
-        #[arg(required = true)]
+        #[arg(required = true, add = Names::Llms)]
         names: Vec<String>,
     },
     /// Ask whether you may use an LLM now: the question that comes before every failover
@@ -41,6 +42,7 @@ pub(super) enum LlmCommand {
     )]
     Head {
         /// Name or id
+        #[arg(add = Names::Llms)]
         name: String,
     },
 }

@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod bug;
 mod columns;
+mod completion;
 mod config;
 mod delete;
 mod delivery;
@@ -15,6 +16,7 @@ mod get;
 mod help;
 mod infer;
 mod llm;
+mod man;
 mod permission;
 mod providers;
 mod run;
@@ -24,12 +26,14 @@ mod token;
 mod waiting;
 
 pub use bug::{Bug, at_panic};
+pub use completion::answer as complete;
 pub use infer::InferFailure;
 pub(crate) use providers::StartFailed;
 pub use run::{Failure, Io, Run, Usage};
 
 use crate::{engine::supervisor, environment::Environment, exit::Exit, render::Format, schemas};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use completion::Names;
 use schemars::Schema;
 use std::path::PathBuf;
 
@@ -59,7 +63,7 @@ pub struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Use this context instead of the current one
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = Names::Contexts)]
     pub context: Option<String>,
     /// Use this server instead of that of a context
     #[arg(long, global = true, value_name = "URL")]
@@ -121,9 +125,16 @@ enum Command {
     /// Say which servers there are, and which one is meant
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
     /// Show the version of this program
     Version,
     Help(help::HelpArgs),
+}
+
+/// Everything that can be said.
+fn command_line() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the two commands that are no commands for people: those by which this program is an engine's supervisor, and
@@ -141,7 +152,9 @@ pub fn hidden(args: &[std::ffi::OsString]) -> Option<u8> {
 /// A panic ends the command where it is: it is told like any error, and nothing else is tried.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, io: Io<'_>) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let mut command = command_line();
+    let parsed = command.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed.map_err(|error| error.format(&mut command)) {
         Ok(cli) => cli,
         Err(error) => return run::show_usage(&error, &args, io),
     };
@@ -201,6 +214,8 @@ fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
         Command::Auth(command) => auth::run(run, command),
         Command::Audit(command) => audit::run(run, command),
         Command::Config(command) => config::run(run, command),
+        Command::Completion(args) => completion::run(run, &args),
+        Command::Man(args) => man::run(run, &args),
         Command::Version => help::version(run),
         Command::Help(args) => help::run(run, &args),
     }

@@ -19,7 +19,7 @@ pub(super) use list::ProviderItem;
 pub(crate) use start::StartFailed;
 pub(super) use status::StatusItem;
 
-use super::{Run, columns::ColumnArgs};
+use super::{Run, columns::ColumnArgs, completion::Names};
 use crate::exit::Exit;
 use clap::Subcommand;
 
@@ -30,6 +30,7 @@ pub(super) enum ProvidersCommand {
     /// Show one provider in full
     Get {
         /// Its name
+        #[arg(add = Names::Providers)]
         name: String,
     },
     Failovers(failovers::FailoversArgs),

@@ -316,7 +316,12 @@ fn routes_force_one_side_and_a_drill_still_asks() {
     assert_eq!(stage.local.requests(), 1);
     let stage = Stage::new();
     stage.upstream.stop();
-    stage.dana.infer(&["--route", "central"]).code(7).stdout("").stderr(says("and --route central forbids a failover"));
+    stage
+        .dana
+        .infer(&["--route", "central"])
+        .code(7)
+        .stdout("")
+        .stderr(says("and --route central forbids a failover"));
     let (code, document) = stage.dana.infer_json(&["--route", "central", "-q"]);
     assert_eq!((code, &document["kind"], &document["exitCode"]), (7, &"Error".into(), &7.into()));
     stage.assert_local_untouched();

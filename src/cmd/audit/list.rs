@@ -1,7 +1,7 @@
 //! `audit list`: the trail as a table, or for other programs.
 
 use crate::{
-    cmd::{Failure, Run, Usage, columns::ColumnArgs, since::time},
+    cmd::{Failure, Run, Usage, columns::ColumnArgs, completion::Names, since::time},
     exit::Exit,
     gateway::Gateway,
     render::{Columns, Format, Item, Listing, Row, View},
@@ -27,7 +27,7 @@ pub(in crate::cmd) struct ListArgs {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// What was done with this LLM, by name or id
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = Names::Llms)]
     llm: Option<String>,
     /// What kind of thing happened: change, probe, inference, cut or failover
     #[arg(long, value_name = "KIND", conflicts_with = "failovers")]

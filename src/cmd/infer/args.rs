@@ -1,6 +1,10 @@
 //! What `infer` can be told.
 
-use crate::{chat::Limits, cmd::Usage, render::Format};
+use crate::{
+    chat::Limits,
+    cmd::{Usage, completion::Names},
+    render::Format,
+};
 use clap::{Args, ValueEnum};
 use mcp_api::LlmKey;
 use std::{
@@ -24,6 +28,7 @@ use std::{
                         Exit codes: mcpctl help exit-codes. When does a failover happen: mcpctl help failover.")]
 pub(crate) struct InferArgs {
     /// The LLM, by name or id
+    #[arg(add = Names::Llms)]
     pub(crate) llm: String,
     /// The question; "-" or nothing reads it from stdin. Piped input is added after it
     pub(crate) prompt: Option<String>,

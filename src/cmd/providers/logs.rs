@@ -5,7 +5,7 @@ mod tail;
 
 use super::roster::Roster;
 use crate::{
-    cmd::Run,
+    cmd::{Run, completion::Names},
     engine::{
         EngineError, Place,
         place::{LOGS, PlaceError},
@@ -32,6 +32,7 @@ use std::{
 )]
 pub(crate) struct LogsArgs {
     /// The provider
+    #[arg(add = Names::Engines)]
     name: String,
     /// Go on with what is logged from now on, until interrupted
     #[arg(short, long)]

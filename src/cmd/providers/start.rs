@@ -4,6 +4,7 @@ use super::{roster, times};
 use crate::{
     cmd::{
         Run, Usage,
+        completion::Names,
         infer::Total,
         start_progress::{StartProgress, end_of_log},
     },
@@ -26,6 +27,7 @@ use std::{str::FromStr as _, time::Instant};
 )]
 pub(crate) struct StartArgs {
     /// The provider
+    #[arg(add = Names::Engines)]
     name: String,
     /// Wait until it answers; --wait=false returns as soon as the start has begun
     #[arg(

@@ -10,7 +10,7 @@ use super::{
     times,
 };
 use crate::{
-    cmd::{Run, columns::ColumnArgs, infer::Total},
+    cmd::{Run, columns::ColumnArgs, completion::Names, infer::Total},
     engine::{Condition, End, Endpoint, EngineError, Place, Record, State, Status},
     environment::Environment,
     exit::Exit,
@@ -38,7 +38,7 @@ use wait::{Waited, Wanted};
     3 it has not; 2 no such provider.")]
 pub(crate) struct StatusArgs {
     /// Show these only
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = Names::Engines)]
     names: Vec<String>,
     /// Wait until they are so
     #[arg(long, value_enum, value_name = "STATE")]

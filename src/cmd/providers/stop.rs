@@ -2,7 +2,7 @@
 
 use super::{roster::Roster, times};
 use crate::{
-    cmd::Run,
+    cmd::{Run, completion::Names},
     engine::{self, EngineError, Status, Stopped, supervisor},
     exit::Exit,
 };
@@ -18,7 +18,7 @@ use std::{panic, thread};
 #[command(after_help = "Exit codes: 0 nothing of it is left, 2 no such provider, 7 it goes on.")]
 pub(crate) struct StopArgs {
     /// The provider
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present = "all", conflicts_with = "all", add = Names::Engines)]
     name: Option<String>,
     /// Stop every engine that was started here, also those whose entry is gone
     #[arg(long)]
