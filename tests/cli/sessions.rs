@@ -90,6 +90,7 @@ fn settled(text: &str) -> String {
             (r#""requestId": "[^"]+""#, r#""requestId": "<id>""#),
             (r"\b(\d+h)?(\d+m)?\d+s\b|\bin \d+m\b", "<time>"),
             (r"(running|ready) (.*) \d{2,} ", "$1 $2 <pid> "),
+            (r",\d+,r-", ",<time>,r-"),
             (r"\br-[0-9a-f]{4,}\b", "<id>"),
             (r"(?m)^2\| note: [\w-]+: (loading|opening|compiling|capturing|waiting).*\n", ""),
             (r"(\S) {2,}", "$1  "),
