@@ -15,6 +15,7 @@ mod commands;
 mod completion;
 mod contract;
 mod credentials;
+mod dependencies;
 mod detached;
 mod docs;
 mod documents;
