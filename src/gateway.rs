@@ -1,6 +1,9 @@
 //! The one client of mcpd. It never follows a redirect and sends its bearer to one origin only.
 
 pub mod documents;
+mod reach;
+
+pub use reach::{Reached, reach};
 
 use crate::{
     chat::{self, ChatRequest, Complete, Limits, Sink},

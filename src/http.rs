@@ -6,6 +6,7 @@
 
 mod body;
 mod local;
+mod tls;
 
 pub use body::{Body, TimedOut};
 
@@ -117,8 +118,8 @@ pub fn fault(error: &reqwest::Error, url: &Url, options: &Options) -> Fault {
     if let Some(rustls::Error::InvalidMessage(_)) = find(error) {
         return Fault::Tls(format!("{} does not speak TLS; is it http:// instead of https://?", target()));
     }
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return Fault::Tls(tls.to_string());
+    if let Some(error) = find::<rustls::Error>(error) {
+        return Fault::Tls(tls::words(error));
     }
     if error.is_timeout() {
         return if error.is_connect() {

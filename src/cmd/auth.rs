@@ -2,7 +2,7 @@
 
 mod status;
 
-pub(super) use status::AuthStatusItem;
+pub(super) use status::{AuthStatusItem, expires};
 
 use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{

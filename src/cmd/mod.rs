@@ -10,6 +10,7 @@ mod config;
 mod delete;
 mod delivery;
 mod diff;
+mod doctor;
 mod explain;
 mod failover_journal;
 mod get;
@@ -127,6 +128,7 @@ enum Command {
     Config(config::ConfigCommand),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
+    Doctor(doctor::DoctorArgs),
     /// Show the version of this program
     Version,
     Help(help::HelpArgs),
@@ -181,6 +183,7 @@ pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
         schemas::one::<infer::Inference<'static>>(),
         schemas::one::<infer::InferenceEvent<'static>>(),
         schemas::one::<infer::InferencePlan<'static>>(),
+        schemas::list::<doctor::Finding>(),
         schemas::list::<llm::LlmItem>(),
         schemas::one::<llm::LlmDocument>(),
         schemas::one::<llm::VerdictDocument>(),
@@ -198,7 +201,8 @@ pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
 }
 
 fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
-    if let Some(name) = run.env.unreadable() {
+    let is_doctor = matches!(command, Command::Doctor(_));
+    if let Some(name) = run.env.unreadable().filter(|_| !is_doctor) {
         return Err(Usage(format!("the value of {name} is not UTF-8 text")).into());
     }
     match command {
@@ -216,6 +220,7 @@ fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
         Command::Config(command) => config::run(run, command),
         Command::Completion(args) => completion::run(run, &args),
         Command::Man(args) => man::run(run, &args),
+        Command::Doctor(args) => doctor::run(run, &args),
         Command::Version => help::version(run),
         Command::Help(args) => help::run(run, &args),
     }

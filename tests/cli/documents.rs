@@ -113,6 +113,7 @@ const PLAYS: &[Play] = &[
     ("audit verify", 0, "AuditVerification"),
     ("config get-contexts", 0, "ContextList"),
     ("config view", 0, "Config"),
+    ("doctor", 3, "FindingList"),
     ("delete user dana2", 0, "DeleteResult"),
     ("version", 0, "Version"),
 ];

@@ -18,6 +18,7 @@ mod credentials;
 mod dependencies;
 mod detached;
 mod docs;
+mod doctor;
 mod documents;
 mod drill;
 mod engine_commands;

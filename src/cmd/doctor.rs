@@ -1,0 +1,118 @@
+//! `doctor`: looks at everything that has to be right, and says how to mend what is not.
+//!
+//! It needs none of it: it works without a home, without a network and with every file broken. It changes nothing that
+//! it looks at, and each look has its limit.
+
+mod engines;
+mod finding;
+mod gpu;
+mod network;
+mod providers;
+mod setup;
+
+pub(super) use finding::Finding;
+
+use super::{Run, columns::ColumnArgs};
+use crate::{
+    exit::Exit,
+    render::{Columns, Format, Item, Listing, Row},
+};
+use clap::{Args, ValueEnum};
+use finding::{Outcome, Report};
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Look whether everything is well: settings, token, network, server, clock, providers, engines
+///
+/// A finding is ok, remark (it works, but look at it), wrong, or skipped (it could not be looked at, because of
+/// something else). Beneath the table stand the commands that mend. Nothing is changed, and no token is shown.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mcpctl doctor\n  mcpctl doctor --context staging\n  \
+                        mcpctl doctor -o json | jq '.items[] | select(.result == \"wrong\")'\n\n\
+                        Exit codes: 0 if nothing is wrong, 3 if something is. A remark is nothing wrong.\n\
+                        Whether each failover would be permitted now: mcpctl providers failovers --probe.")]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    columns: ColumnArgs,
+}
+
+const COLUMNS: Columns = Columns { usual: &["RESULT", "CHECK", "FINDING"], wide: &["TO MEND"] };
+
+pub(super) fn run(run: &mut Run<'_>, args: &DoctorArgs) -> anyhow::Result<Exit> {
+    let view = run.view(&args.columns, COLUMNS)?;
+    let for_people = run.format(Format::Table, Format::value_variants())? == Format::Table;
+    let report = examine(run);
+    let exit = if report.is_wrong() { Exit::No } else { Exit::Ok };
+    let summary = report.summary();
+    let mends: Vec<_> = report.findings().iter().filter_map(mend_line).collect();
+    let rows = report.into_findings().into_iter().map(row).collect();
+    run.show(&Listing { kind: Finding::LIST, view, rows })?;
+    // Not into the table: a command that is broken into lines cannot be copied.
+    if for_people {
+        run.say("")?;
+        for line in mends {
+            run.say(line)?;
+        }
+        run.say(summary)?;
+    }
+    Ok(exit)
+}
+
+/// Everything, in the order in which one thing needs the other.
+fn examine(run: &Run<'_>) -> Report {
+    let mut report = Report::default();
+    setup::environment(run, &mut report);
+    setup::state(run, &mut report);
+    setup::config(run, &mut report);
+    let server = setup::server(run, &mut report);
+    let token = setup::credential(run, server.as_ref(), &mut report);
+    let answers = network::server(run, server.as_ref(), &mut report);
+    let gateway = network::login(run, server.as_ref().filter(|_| answers), token, &mut report);
+    let file = providers::file(run, &mut report);
+    providers::each(run, file.as_ref(), server.as_ref(), &mut report);
+    providers::failovers(file.as_ref(), gateway.as_ref(), &mut report);
+    gpu::memory(run, file.as_ref(), &mut report);
+    engines::leftovers(run, file.as_ref(), &mut report);
+    report
+}
+
+fn row(finding: Finding) -> Row<Finding> {
+    let cells = vec![
+        finding.result.as_str().to_owned(),
+        finding.name(),
+        finding.message.clone(),
+        finding.mend.clone().unwrap_or_default(),
+    ];
+    Row { name: finding.name(), cells, document: finding }
+}
+
+fn mend_line(finding: &Finding) -> Option<String> {
+    let mend = finding.mend.as_ref()?;
+    matches!(finding.result, Outcome::Wrong | Outcome::Remark)
+        .then(|| format!("to mend {}: {}", finding.name(), crate::render::plain(mend)))
+}
+
+/// What a look gives, unless it takes too long: a name server, a network disk or a device may never answer. What is
+/// given up ends with the program.
+fn within<T: Send + 'static>(limit: Duration, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = mpsc::channel();
+    let began = Instant::now();
+    thread::Builder::new().spawn(move || tell.send(look())).ok()?;
+    told.recv_timeout(limit.saturating_sub(began.elapsed())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_never_ends_is_given_up() {
+        assert_eq!(within(Duration::from_secs(30), || 1), Some(1));
+        let (held, never) = mpsc::channel::<()>();
+        assert_eq!(within(Duration::from_millis(50), move || never.recv().is_ok()), None);
+        drop(held);
+    }
+}
