@@ -73,9 +73,24 @@ pub fn document_text(document: &Value, format: Format) -> String {
         | Format::Wide
         | Format::Name
         | Format::Csv
-        | Format::Raw => format!("{document:#}\n"),
-        Format::Jsonl => format!("{document}\n"),
+        | Format::Raw => unobeyed(&format!("{document:#}\n")),
+        Format::Jsonl => unobeyed(&format!("{document}\n")),
     }
+}
+
+/// JSON in which nothing stands that a terminal would obey. It writes most of that as escapes of its own; so is the rest
+/// here, which means the same.
+#[must_use]
+pub fn unobeyed(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if (c.is_control() && c != '\n') || is_bidi(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// A text from outside without anything that a terminal would obey.
@@ -101,6 +116,16 @@ fn is_bidi(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s10_json_for_a_terminal_means_the_same() {
+        let odd = json!({ "a": "\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \u{2066} é 漢 🦀\n" });
+        for format in [Format::Json, Format::Jsonl] {
+            let text = document_text(&odd, format);
+            assert_eq!(text, escape_lines(&text), "{text}");
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), odd);
+        }
+    }
 
     #[test]
     fn s10_nothing_that_a_terminal_obeys_gets_through() {

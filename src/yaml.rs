@@ -40,6 +40,12 @@ impl Problem {
         Self { place, message: message.into(), label: String::new() }
     }
 
+    /// A key that comes twice: other readers of the same text take one of the two without a word.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.message.starts_with(DUPLICATE)
+    }
+
     /// The problem with advice.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
@@ -60,6 +66,9 @@ pub struct Places {
     keys: HashMap<String, Place>,
     values: HashMap<String, Place>,
 }
+
+/// How the message about a key begins that comes twice.
+const DUPLICATE: &str = "duplicate key";
 
 const START: Place = Place { line: 1, column: 1, width: 1 };
 

@@ -164,7 +164,9 @@ impl<'a> Run<'a> {
 
     /// Shows one document.
     pub fn show_document<D: Document>(&mut self, content: &D, format: Format) -> anyhow::Result<()> {
-        self.print(&render::document_text(&render::envelope(content), format))
+        let text = render::document_text(&render::envelope(content), format);
+        // YAML writes more characters as they are than a terminal should see.
+        self.print(&if self.io.out_is_terminal { escape_lines(&text) } else { text })
     }
 
     /// Prints a part of the answer.

@@ -135,7 +135,9 @@ impl<T: Serialize> Listing<T> {
         match self.view.format {
             Format::Text | Format::Raw | Format::Table | Format::Wide => self.table(),
             Format::Json | Format::Yaml => document_text(&self.document(), self.view.format),
-            Format::Jsonl => self.rows.iter().map(|row| format!("{}\n", json!(row.document))).collect(),
+            Format::Jsonl => {
+                self.rows.iter().map(|row| document_text(&json!(row.document), Format::Jsonl)).collect()
+            }
             Format::Name => self.rows.iter().map(|row| format!("{}\n", row.name)).collect(),
             Format::Csv => self.csv(),
         }

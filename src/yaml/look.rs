@@ -1,6 +1,6 @@
 //! The strict look at a text: what stands where, and whether it stays within bounds.
 
-use super::{Place, Places, Problem};
+use super::{DUPLICATE, Place, Places, Problem};
 use saphyr_parser::{Event, Parser, Span};
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
                     let full = if path.is_empty() { value.to_string() } else { format!("{path}.{value}") };
                     if let Some(first) = seen.insert(value.to_string(), place) {
                         let label = format!("it stands in line {} already", first.line);
-                        return Err(Problem::new(place, format!("duplicate key `{value}`")).with_label(label));
+                        return Err(Problem::new(place, format!("{DUPLICATE} `{value}`")).with_label(label));
                     }
                     places.keys.insert(full, place);
                     *key = Some(value.into_owned());

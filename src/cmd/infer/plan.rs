@@ -8,7 +8,7 @@ use crate::{
     failover::NoStandIn,
     gateway,
     providers_file::Provider,
-    render::{Document, Format},
+    render::{Document, Format, unobeyed},
 };
 use mcp_api::{LlmKey, paths};
 use schemars::JsonSchema;
@@ -128,7 +128,7 @@ impl fmt::Display for InferencePlan<'_> {
             }
         };
         match self.central.as_ref().map(|central| &central.body).or(local_body) {
-            Some(body) => write!(f, "request     {body:#}\nnothing was sent"),
+            Some(body) => write!(f, "request\n{}\nnothing was sent", unobeyed(&format!("{body:#}"))),
             None => f.write_str("nothing was sent"),
         }
     }

@@ -122,9 +122,15 @@ fn text_file(path: &Path) -> anyhow::Result<String> {
 
 /// Reads a file of JSON or YAML; `takes` says what was expected of it.
 ///
-/// A problem is told without the text around it, which is a prompt.
+/// YAML is a little less than JSON: it has no surrogate pairs, by which many programs write an emoji. A problem is told
+/// without the text around it, which is a prompt.
 pub(super) fn structured<T: DeserializeOwned>(path: &Path, takes: &str) -> anyhow::Result<T> {
     let text = text_file(path)?;
-    let read = yaml::from_str(&text).map(|(value, _)| value);
+    let read = match yaml::from_str(&text) {
+        Ok((value, _)) => Ok(value),
+        // JSON that names a thing twice is not meant either.
+        Err(problem) if problem.is_duplicate() => Err(problem),
+        Err(problem) => serde_json::from_str(&text).map_err(|_| problem),
+    };
     read.map_err(|problem| Usage(format!("{}:{problem} ({takes})", path.display())).into())
 }

@@ -3,7 +3,7 @@
 
 use super::question::structured;
 use crate::cmd::Usage;
-use jsonschema::{ValidationError, Validator};
+use jsonschema::{ReferencingError, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Value, json};
 use std::{fmt, path::Path};
 
@@ -39,7 +39,7 @@ impl AnswerSchema {
             return Err(wrong("it is no object".into()).into());
         }
         let validator =
-            jsonschema::options().offline().build(&schema).map_err(|error| wrong(told(&error)))?;
+            jsonschema::options().offline().build(&schema).map_err(|error| wrong(unsound(&error)))?;
         Ok(Self { schema, validator })
     }
 
@@ -64,6 +64,16 @@ impl AnswerSchema {
         let fits = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
         let name: String = title.chars().take(NAME_MAX).map(fits).collect();
         if name.is_empty() { "answer".into() } else { name }
+    }
+}
+
+/// Why a schema cannot be used.
+fn unsound(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) => {
+            format!("it refers to {uri}, and nothing is fetched: put that under $defs")
+        }
+        _ => told(error),
     }
 }
 

@@ -4,8 +4,9 @@ use super::events::{Answering, InferenceEvent};
 use crate::{
     chat::{Answer, Sink},
     cmd::waiting::Waiting,
-    render::{escape_lines, plain},
+    render::{escape_lines, unobeyed},
 };
+use serde_json::json;
 use std::io::{self, Write};
 
 /// How text is written.
@@ -92,10 +93,7 @@ impl Sink for TextSink<'_> {
             self.out.write_all(b"\n")?;
         }
         for call in &answer.tool_calls {
-            let line = serde_json::json!(call).to_string();
-            // JSON writes most of what a terminal obeys as escapes of its own, but not all.
-            let line = if self.look == Look::Terminal { plain(&line) } else { line };
-            writeln!(self.out, "{line}")?;
+            writeln!(self.out, "{}", unobeyed(&json!(call).to_string()))?;
         }
         self.out.flush()
     }
