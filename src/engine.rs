@@ -17,6 +17,7 @@ pub mod next;
 pub mod place;
 pub mod processes;
 pub mod record;
+mod scratch;
 pub mod status;
 pub mod story;
 pub mod supervisor;

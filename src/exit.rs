@@ -7,6 +7,7 @@ use crate::{
     engine::{EngineError, Unfit},
     failover::{CallFailure, Delivered, Fault, GaveUp, Why},
     gateway::GatewayError,
+    journal::JournalError,
     providers_file::ProvidersError,
 };
 
@@ -150,6 +151,9 @@ impl Exit {
                     | EngineError::Elsewhere { .. }
                     | EngineError::StillRuns { .. } => Self::Unavailable,
                 };
+            }
+            if let Some(JournalError::NoFolder) = cause.downcast_ref() {
+                return Self::Usage;
             }
             if let Some(error) = cause.downcast_ref::<GatewayError>() {
                 return match error {

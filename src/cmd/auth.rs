@@ -10,6 +10,7 @@ use crate::{
     credential::{self, expiry},
     exit::Exit,
     gateway::Gateway,
+    journal::caller,
     render::{Document, Format},
 };
 use clap::{Args, Subcommand};
@@ -177,9 +178,10 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
     Ok(CanI { verb, resource, name })
 }
 
-/// Asks who a token belongs to, and remembers when it ends.
+/// Asks who a token belongs to, and remembers that and when it ends.
 fn ask_whoami(run: &Run<'_>, server: &Server, token: Secret) -> anyhow::Result<Whoami> {
     let who = Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?;
     expiry::learn(&run.env, &server.origin(), &who);
+    caller::learn(&run.env, &server.origin(), &who);
     Ok(who)
 }

@@ -1,18 +1,25 @@
 //! What commands write down of failovers, in the words of the journal.
 
 use crate::{
+    environment::Environment,
     failover::{CallFailure, Fault, GaveUp, Why},
     gateway::Gateway,
-    journal::{Failover, Permission, StandIn},
+    journal::{Failover, Permission, StandIn, caller},
     providers_file::Provider,
 };
 use mcp_api::LlmKey;
 
 /// A failover that is wanted because of what the server did.
-pub(super) fn wanted(origin: &str, gateway: &Gateway, llm: &LlmKey, cause: &CallFailure) -> Failover {
+pub(super) fn wanted(
+    env: &Environment,
+    origin: &str,
+    gateway: &Gateway,
+    llm: &LlmKey,
+    cause: &CallFailure,
+) -> Failover {
     Failover {
         server: origin.to_owned(),
-        user: None,
+        user: caller::name(env, origin, gateway.token_id()),
         llm: llm.to_string(),
         llm_id: cause.llm_id.as_ref().map(ToString::to_string),
         reason: reason(&cause.fault),

@@ -26,8 +26,13 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(super) enum ProvidersCommand {
     /// List the providers
+    #[command(after_help = "Examples:\n  mcpctl providers list\n  mcpctl providers list -o wide")]
     List(ColumnArgs),
     /// Show one provider in full
+    #[command(
+        after_help = "Examples:\n  mcpctl providers get qwen-box\n  mcpctl providers get qwen-box -o json\n\n\
+        Exit codes: 0, 2 no such provider or a broken file."
+    )]
     Get {
         /// Its name
         #[arg(add = Names::Providers)]
@@ -35,6 +40,9 @@ pub(super) enum ProvidersCommand {
     },
     Failovers(failovers::FailoversArgs),
     /// Check the provider file, and say which line to change
+    #[command(after_help = "Examples:\n  mcpctl providers validate\n  \
+        mcpctl providers validate --providers team/providers.yaml\n\n\
+        Exit codes: 0 it can be used, 2 it cannot.")]
     Validate,
     Start(start::StartArgs),
     Stop(stop::StopArgs),

@@ -23,6 +23,8 @@ pub struct Traits {
     pub key_variable: &'static str,
     /// What always stands in its environment unless the provider file says otherwise.
     pub environment: &'static [(&'static str, &'static str)],
+    /// The variable by which it takes the folder for the sockets by which its processes talk to each other.
+    pub scratch_variable: Option<&'static str>,
     /// A piece of a log line, and the stage that has begun when it appears. In the order of a start.
     pub stages: &'static [(&'static str, &'static str)],
     /// The metrics whose sum is the number of requests that it works on or that wait.
@@ -40,6 +42,7 @@ impl EngineKind {
                 key_variable: "VLLM_API_KEY",
                 // The second: where it has to name an address of this machine, even for itself, it takes loopback.
                 environment: &[("VLLM_NO_USAGE_STATS", "1"), ("VLLM_HOST_IP", "127.0.0.1")],
+                scratch_variable: Some("VLLM_RPC_BASE_PATH"),
                 stages: &[
                     ("non-default args", "reading the model's configuration"),
                     ("Initializing a V1 LLM engine", "starting the engine"),
@@ -57,6 +60,7 @@ impl EngineKind {
                 program: "llama-server",
                 key_variable: "LLAMA_API_KEY",
                 environment: &[],
+                scratch_variable: None,
                 stages: &[("loading model", "loading weights"), ("model loaded", "opening its endpoint")],
                 busy: &["llamacpp:requests_processing", "llamacpp:requests_deferred"],
             },

@@ -289,14 +289,14 @@ fn environment(kind: EngineKind, managed: &Managed, env: &Environment) -> BTreeM
 
 /// The folders of an engine's files, for [`launch`].
 ///
-/// An engine that listens on a port needs no folder for a socket.
+/// An engine that listens on a port needs no folder for sockets, and takes one that can be had.
 pub fn folders(provider: &Provider, env: &Environment) -> Result<(place::Place, PathBuf), place::PlaceError> {
     let place = place::Place::of(env, &provider.name)?;
     let sockets = match &provider.kind {
         Kind::VllmManaged(Vllm { managed, .. }) | Kind::LlamacppManaged(Llamacpp { managed, .. })
             if managed.port.is_some() =>
         {
-            PathBuf::new()
+            place::socket_folder(env).unwrap_or_default()
         }
         Kind::VllmManaged(_) | Kind::LlamacppManaged(_) | Kind::OpenAi(_) => place::socket_folder(env)?,
     };

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The longest path of a Unix socket on Linux, without its final zero (`unix(7)`).
-const SOCKET_PATH_MAX: usize = 107;
+pub(super) const SOCKET_PATH_MAX: usize = 107;
 /// A name of a socket: an instance and `.sock`.
 const SOCKET_NAME: usize = 16 + 5;
 const RECORD_MAX: u64 = 256 << 10;

@@ -1,8 +1,8 @@
 //! What is written down about an engine, so that every later command can find it, use it and end it.
 
-use super::{Endpoint, EngineKind, processes::Process};
+use super::{Endpoint, EngineKind, processes::Process, scratch};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// The format of the record. It goes up when an older program could not deal with what a newer one writes.
 pub const FORMAT: u32 = 1;
@@ -42,6 +42,9 @@ pub struct Record {
     pub pipe: u64,
     /// Where it listens.
     pub endpoint: Endpoint,
+    /// The folder for what it puts beside its endpoint, if it has one.
+    #[serde(default)]
+    pub scratch: Option<PathBuf>,
     /// When the start began, in seconds since the start of the machine.
     pub started: u64,
     /// After how many seconds without a request it stops; 0 is never.
@@ -51,6 +54,16 @@ pub struct Record {
     pub context: Option<u32>,
     /// Where it is in its life.
     pub state: State,
+}
+
+impl Record {
+    /// Removes what this start leaves on disk beside its record and its log.
+    pub(super) fn remove_traces(&self) {
+        self.endpoint.remove();
+        if let Some(folder) = &self.scratch {
+            scratch::remove(folder, &self.instance);
+        }
+    }
 }
 
 /// Where an engine is in its life, as far as commands need to know.

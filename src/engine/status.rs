@@ -141,7 +141,7 @@ pub fn stop(env: &Environment, provider: &str, now: bool) -> Result<Stopped, Eng
         if is_free {
             let Some(record) = record else { return Ok(Stopped::NothingRan) };
             let left = end_leftovers(&record, Duration::from_secs(10)).map_err(EngineError::Leftover)?;
-            record.endpoint.remove();
+            record.remove_traces();
             return Ok(ended(seen.len().max(left)));
         }
         drop(alive);

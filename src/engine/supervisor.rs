@@ -225,7 +225,7 @@ impl Supervisor {
     }
 
     fn remove_traces(&self) {
-        self.record.endpoint.remove();
+        self.record.remove_traces();
         let _ = self.place.folder().remove(KEY);
     }
 

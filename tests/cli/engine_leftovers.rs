@@ -2,14 +2,20 @@
 
 use crate::{
     engine_home::{Home, matches},
-    engine_stage::{signal, wait_for_end},
-    support::says,
+    engine_stage::{ended, signal, texts, wait_for_end},
+    scripts::answer,
+    support::{LIMIT, PROMPT, Scripted, says},
 };
-use fakes::{FakeEngine, Worker};
+use fakes::{Engine, Evild, FakeEngine, Gate, Step, Worker, wait_until, wire};
 use predicates::prelude::*;
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fs;
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::PathBuf,
+    process::Stdio,
+};
 
 #[test]
 fn e07_a_start_that_fails_shows_its_cause_and_the_end_of_its_log() {
@@ -132,4 +138,58 @@ fn e11_a_record_that_cannot_be_read_hides_no_other_engine() {
     for name in ["damaged", "newer"] {
         fs::remove_file(dana.place(name).join("record.json")).unwrap();
     }
+}
+
+#[test]
+fn e06_the_sockets_of_vllms_processes_go_with_it_however_it_ends() {
+    for port in ["", "port: 0"] {
+        let engine = FakeEngine::vllm();
+        let dana = Home::new(&engine.provider("laptop", "chat-prod", port));
+        for killed in [false, true] {
+            dana.ok(&["start", "laptop"]);
+            let folder = PathBuf::from(&engine.environment()["VLLM_RPC_BASE_PATH"]);
+            let meta = fs::symlink_metadata(&folder).unwrap();
+            assert!(meta.is_dir() && meta.permissions().mode() & 0o777 == 0o700, "{}", folder.display());
+            assert!(folder.starts_with(dana.0.home().join("run")), "{}", folder.display());
+            let _left_behind =
+                UnixListener::bind(folder.join("01234567-89ab-cdef-0123-456789abcdef")).unwrap();
+            if killed {
+                let supervisor = dana.status("laptop")["supervisorPid"].as_u64().unwrap().try_into().unwrap();
+                signal(supervisor, Signal::KILL);
+                wait_for_end(supervisor);
+            }
+            dana.providers(&["stop", "laptop", "--now"]).assert().code(0);
+            assert!(!folder.exists(), "{} is left", folder.display());
+        }
+    }
+    // Who chooses another folder has chosen it, and no other engine takes one.
+    let engine = FakeEngine::vllm();
+    let entry = engine.provider("laptop", "chat-prod", "");
+    let dana = Home::new(&entry.replace("    env:\n", "    env:\n      VLLM_RPC_BASE_PATH: /tmp\n"));
+    dana.ok(&["start", "laptop"]);
+    assert_eq!(engine.environment()["VLLM_RPC_BASE_PATH"], "/tmp");
+    let other = FakeEngine::llama();
+    let erin = Home::new(&other.provider("laptop", "chat-prod", ""));
+    erin.ok(&["start", "laptop"]);
+    assert_eq!(other.environment().get("VLLM_RPC_BASE_PATH"), None);
+}
+
+#[test]
+fn c05_a_run_has_read_the_file_once_whatever_becomes_of_it() {
+    let gate = Gate::new();
+    let down = Step::Send(wire::http(503, &[], "down"));
+    let first = vec![Step::ReadRequest, Step::WaitAt(gate.clone()), down];
+    let scene = Scripted::new(Evild::start([first, answer(200, &[], "")]));
+    let mut command = scene.dana.raw(["infer", "chat-prod", PROMPT]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    wait_until(LIMIT, "the question", || scene.central.requests().len() == 1);
+    // While the server is asked, the entry becomes another one, and then the file goes.
+    let another = Engine::start();
+    scene.dana.failover("chat-prod", &another.url());
+    fs::remove_file(scene.dana.providers_path()).unwrap();
+    gate.open();
+    let (stdout, stderr) = texts(&ended(child));
+    assert_eq!(stdout, "Hello from the laptop.\n", "{stderr}");
+    assert_eq!(another.connections(), 0, "an entry was read that the run did not begin with");
 }

@@ -236,6 +236,9 @@ impl Drop for EngineStage {
             return;
         }
         assert_eq!(left, [0; 0], "processes are left after {stopped:?}");
+        if let Some(scratch) = self.record()["scratch"].as_str() {
+            assert!(!Path::new(scratch).exists(), "{scratch} is left");
+        }
         let logs = self.mcpd.logs();
         let mut tokens = Canary::new();
         tokens.watch("dana's token", &self.dana_token);

@@ -96,7 +96,7 @@ fn a_machine_on_which_nothing_happened_says_so_and_makes_no_folder() {
     assert_eq!(csv(&dana, &[]).lines().count(), 1);
     assert!(!dana.home().join(".local").exists());
     let mut nowhere = dana.cmd(EVENTS);
-    nowhere.env_remove("HOME").assert().failure().stdout("").stderr(says("set HOME or XDG_STATE_HOME"));
+    nowhere.env_remove("HOME").assert().code(2).stdout("").stderr(says("set HOME or XDG_STATE_HOME"));
 }
 
 #[test]
@@ -148,5 +148,27 @@ fn a_login_is_not_taken_for_a_name_at_the_server_and_no_cell_for_a_formula() {
     assert_eq!(
         (&items(&stage.dana)[0]["user"], &items(&stage.dana)[0]["login"]),
         (&Value::Null, &json!("@dana"))
+    );
+}
+
+#[test]
+fn who_has_logged_in_is_called_by_the_servers_name_also_while_it_is_away() {
+    let mut stage = Stage::new();
+    stage.upstream.stop();
+    let user = |stage: &Stage| items(&stage.dana).pop().unwrap()["user"].clone();
+    stage.dana.infer(&[]).code(0);
+    assert_eq!(user(&stage), Value::Null);
+    stage.dana.cmd(["auth", "whoami"]).assert().code(0);
+    stage.dana.infer(&[]).code(0);
+    assert_eq!(user(&stage), "dana@example.com");
+    stage.mcpd.stop();
+    stage.dana.infer(&[]).code(6);
+    assert_eq!(user(&stage), "dana@example.com");
+    // Another token is of nobody that is known here.
+    let mut other = stage.dana.cmd(["infer", "chat-prod", PROMPT]);
+    other.env_remove("MCPCTL_TOKEN_FILE").env("MCPCTL_TOKEN", "mcpd_0123456789abcdef_x").assert().code(6);
+    assert_eq!(user(&stage), Value::Null);
+    assert!(
+        csv(&stage.dana, &[]).contains(",dana@example.com,chat-prod,connection refused,unknown,,,refused,")
     );
 }

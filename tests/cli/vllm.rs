@@ -404,8 +404,11 @@ fn e06_a_leader_that_is_killed_leaves_nothing_and_the_next_command_starts_anew()
     story.answers();
     let (first, record) = (story.engine(), story.stage.record());
     assert!(family(&record).len() > 1, "nothing could be orphaned");
+    let sockets = PathBuf::from(record["scratch"].as_str().unwrap());
+    assert!(fs::read_dir(&sockets).unwrap().count() > 0, "its processes talk by sockets that are elsewhere");
     signal(first, Signal::KILL);
     wait_until_gone("the collection of what the leader left", &record);
+    wait_until(SOON, "the removal of its sockets", || !sockets.exists());
     let again = story.answers();
     assert!(again.stderr.contains("starting vLLM"), "{}", again.stderr);
     assert_ne!(story.engine(), first);

@@ -4,7 +4,7 @@ use super::{Ask, InferFailure, Served};
 use crate::{
     cmd::{delivery::Delivery, failover_journal},
     failover::CallFailure,
-    journal::{JournalError, Spool},
+    journal::{Failover, JournalError, Spool},
     providers_file::Provider,
 };
 use mcp_api::failover_report::Outcome;
@@ -18,7 +18,7 @@ impl Ask<'_, '_> {
         if self.underway.is_some() {
             return;
         }
-        let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, cause);
+        let failover = self.wanted(cause);
         let stand_in = failover_journal::stand_in(provider);
         match failover.begins(stand_in, &self.run.env) {
             Ok(underway) => self.underway = Some(underway),
@@ -32,7 +32,7 @@ impl Ask<'_, '_> {
         if self.underway.is_some() {
             return;
         }
-        let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, cause);
+        let failover = self.wanted(cause);
         let stand_in = failover_journal::stand_in(provider);
         let written = failover.not_ready(stand_in, self.took(), &self.run.env);
         self.tell_unwritten(written);
@@ -42,9 +42,13 @@ impl Ask<'_, '_> {
     fn journal_refused(&mut self, failure: &InferFailure) {
         let Some(gave_up) = failure.gave_up() else { return };
         let Some((verdict, why)) = failover_journal::refusal(gave_up) else { return };
-        let failover = failover_journal::wanted(&self.origin, &self.gateway, &self.llm, &gave_up.cause);
+        let failover = self.wanted(&gave_up.cause);
         let written = failover.refused(verdict, why, self.took(), &self.run.env);
         self.tell_unwritten(written);
+    }
+
+    fn wanted(&self, cause: &CallFailure) -> Failover {
+        failover_journal::wanted(&self.run.env, &self.origin, &self.gateway, &self.llm, cause)
     }
 
     /// How long everything took that was tried.

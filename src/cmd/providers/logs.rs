@@ -28,7 +28,8 @@ use std::{
 /// most about 16 MiB are kept.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0, 3 there is no log because the engine was never started here, 2 no such provider."
+    after_help = "Examples:\n  mcpctl providers logs qwen-box --tail 20\n  mcpctl providers logs qwen-box -f\n\n\
+                  Exit codes: 0, 3 there is no log because the engine was never started here, 2 no such provider."
 )]
 pub(crate) struct LogsArgs {
     /// The provider

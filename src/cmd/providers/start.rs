@@ -21,10 +21,10 @@ use std::{str::FromStr as _, time::Instant};
 /// has to start one by hand: a failover does it. What this saves is the wait. The engine stops by itself
 /// idleTimeoutMinutes after its last request, or after this start.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Interrupted while it waits (Ctrl-C), it gives the start up, unless others wait for the same engine.\n\n\
-                  Exit codes: 0 it is ready (with --wait=false: starting), 2 not a managed provider, 7 it did not start."
-)]
+#[command(after_help = "Examples:\n  mcpctl providers start qwen-box\n  \
+                  mcpctl providers start qwen-box --wait=false\n\n\
+                  Interrupted while it waits (Ctrl-C), it gives the start up, unless others wait for the same engine.\n\n\
+                  Exit codes: 0 it is ready (with --wait=false: starting), 2 not a managed provider, 7 it did not start.")]
 pub(crate) struct StartArgs {
     /// The provider
     #[arg(add = Names::Engines)]

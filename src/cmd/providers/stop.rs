@@ -15,7 +15,10 @@ use std::{panic, thread};
 /// Requests in flight may finish, for up to 30 s; new ones start a new engine. This works without a provider file
 /// too: an engine whose entry was removed, or whose supervisor was killed, is found by its record.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 nothing of it is left, 2 no such provider, 7 it goes on.")]
+#[command(
+    after_help = "Examples:\n  mcpctl providers stop qwen-box\n  mcpctl providers stop --all --now\n\n\
+                        Exit codes: 0 nothing of it is left, 2 no such provider, 7 it goes on."
+)]
 pub(crate) struct StopArgs {
     /// The provider
     #[arg(required_unless_present = "all", conflicts_with = "all", add = Names::Engines)]

@@ -11,6 +11,7 @@ use crate::{
         place::{KEY, Lock, Place, PlaceError},
         processes::{self, Process},
         record::{FORMAT, Record, State},
+        scratch,
         story::Story,
     },
 };
@@ -99,6 +100,7 @@ impl Supervisor {
     ) -> Result<Self, Refused> {
         let instance = random()?;
         let endpoint = endpoint(&launch, &instance)?;
+        let scratch = scratch::make(&launch, &instance);
         let key = match endpoint {
             Endpoint::Unix(_) => None,
             Endpoint::Tcp(_) => Some(Secret::new(random()? + &random()?)),
@@ -125,6 +127,7 @@ impl Supervisor {
                 .map_err(|error| system("a pipe for the log")(error.into()))?
                 .st_ino,
             endpoint,
+            scratch,
             started: now.as_secs(),
             idle_seconds: launch.idle_seconds,
             context: None,
@@ -195,7 +198,7 @@ fn take_alive(place: &Place) -> Result<File, Refused> {
 fn sweep(place: &Place) -> Result<(), Refused> {
     let Some(record) = place.record()? else { return Ok(()) };
     end_leftovers(&record, SWEEP_LIMIT).map_err(Refused::Leftover)?;
-    record.endpoint.remove();
+    record.remove_traces();
     Ok(())
 }
 

@@ -40,6 +40,9 @@ pub(super) fn start(
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output);
+    if let (Some(variable), Some(folder)) = (launch.kind.traits().scratch_variable, &record.scratch) {
+        command.env(variable, folder);
+    }
     if let Some(key) = key {
         command.env(launch.kind.traits().key_variable, key.expose());
     }

@@ -310,7 +310,7 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
 
     fn wanted(&self, cause: &CallFailure) -> journal::Failover {
         let key = LlmKey::Name(self.llm.clone());
-        failover_journal::wanted(&self.server.origin(), &self.gateway, &key, cause)
+        failover_journal::wanted(&self.run.env, &self.server.origin(), &self.gateway, &key, cause)
     }
 
     fn warn_unwritten(&mut self, error: &JournalError) {
