@@ -5,7 +5,8 @@ use crate::{
     yaml::{self, Problem},
 };
 use mcp_api::{Document, Kind, LlmKey, NameError, SubjectKind, SubjectName, document::API_VERSION, paths};
-use serde::de::DeserializeOwned;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{collections::HashMap, fmt};
 
@@ -132,7 +133,28 @@ pub fn text(document: &Document) -> String {
 /// The same as a value.
 #[must_use]
 pub fn value(document: &Document) -> Value {
-    render::document(document.kind().as_str(), json!(document))
+    json!(Written::from(document))
+}
+
+/// A document as it is written.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Written<'a> {
+    /// The version of its form; the only one.
+    #[schemars(extend("const" = API_VERSION))]
+    api_version: &'static str,
+    #[serde(flatten)]
+    document: &'a Document,
+}
+
+impl<'a> From<&'a Document> for Written<'a> {
+    fn from(document: &'a Document) -> Self {
+        Self { api_version: API_VERSION, document }
+    }
+}
+
+impl render::Item for Written<'_> {
+    const LIST: &'static str = "List";
 }
 
 /// Reads one document, and finds the line that it begins with; `apiVersion` may be left out.

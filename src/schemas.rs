@@ -2,11 +2,16 @@
 //! write. They are shipped as `schemas/KIND.json` and `schemas/FILE.json`.
 
 use crate::{
-    cmd::documents,
+    cmd,
+    config::Config,
+    documents::Written,
     providers_file,
     render::{Document, Item},
 };
-use mcp_api::document::API_VERSION;
+use mcp_api::{
+    Kind, Rbac,
+    document::{API_VERSION, GroupSpec, Named},
+};
 use schemars::{
     JsonSchema, Schema,
     consts::meta_schemas::DRAFT2020_12 as META_SCHEMA,
@@ -19,17 +24,35 @@ use serde_json::{Value, json};
 /// The schema of every document, by its `kind`.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Schema)> {
-    documents()
+    [cmd::documents(), described()].concat()
 }
 
 /// The schema of every file that people write, by the name of the file.
 #[must_use]
 pub fn files() -> Vec<(&'static str, Schema)> {
-    let mut files = vec![("providers", providers_file::schema())];
+    let mut files = vec![("providers", providers_file::schema()), ("config-file", config_file())];
     for (_, schema) in &mut files {
         RecursiveTransform(without_breaks).transform(schema);
     }
     files
+}
+
+fn config_file() -> Schema {
+    let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Config>();
+    schema.insert("title".into(), "The config file of mcpctl".into());
+    schema
+}
+
+/// The schemas of what administrators describe, as `get` shows it and `apply` takes it. Of LLMs there is more to show.
+fn described() -> Vec<(&'static str, Schema)> {
+    let of = |kind: Kind, schema| (kind.as_str(), with_kind(kind.as_str(), schema));
+    vec![
+        of(Kind::User, schema_of::<Named>()),
+        of(Kind::ServiceAccount, schema_of::<Named>()),
+        of(Kind::Group, schema_of::<GroupSpec>()),
+        of(Kind::Rbac, schema_of::<Rbac>()),
+        list::<Written<'static>>(),
+    ]
 }
 
 /// The schema of a document.

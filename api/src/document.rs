@@ -105,7 +105,7 @@ pub enum Document {
     Group(GroupSpec),
 }
 
-/// A document that is little more than a name.
+/// A user or a service account: little more than a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Named {

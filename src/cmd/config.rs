@@ -100,7 +100,7 @@ fn get_contexts(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit>
         let cells = vec![shown, context.server.clone(), source.into()];
         Row { name, cells, document: ContextItem { context, current } }
     });
-    run.show(&Listing { kind: ContextItem::LIST, view, rows: rows.collect() })?;
+    run.show(&Listing { view, rows: rows.collect() })?;
     Ok(Exit::Ok)
 }
 

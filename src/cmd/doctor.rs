@@ -15,7 +15,7 @@ pub(super) use finding::Finding;
 use super::{Run, columns::ColumnArgs};
 use crate::{
     exit::Exit,
-    render::{Columns, Format, Item, Listing, Row},
+    render::{Columns, Format, Listing, Row},
 };
 use clap::{Args, ValueEnum};
 use finding::{Outcome, Report};
@@ -49,7 +49,7 @@ pub(super) fn run(run: &mut Run<'_>, args: &DoctorArgs) -> anyhow::Result<Exit> 
     let summary = report.summary();
     let mends: Vec<_> = report.findings().iter().filter_map(mend_line).collect();
     let rows = report.into_findings().into_iter().map(row).collect();
-    run.show(&Listing { kind: Finding::LIST, view, rows })?;
+    run.show(&Listing { view, rows })?;
     // Not into the table: a command that is broken into lines cannot be copied.
     if for_people {
         run.say("")?;

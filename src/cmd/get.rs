@@ -2,10 +2,10 @@
 
 use super::{Failure, Run, Usage, apply::sources, columns::ColumnArgs, completion::Names};
 use crate::{
-    documents::{self, Key},
+    documents::{self, Key, Written},
     exit::Exit,
     gateway::documents::Stored,
-    render::{self, Columns, Format, Listing, Row, View},
+    render::{self, Columns, Format, Item as _, Listing, Row, View},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -70,7 +70,7 @@ pub(super) fn get(run: &mut Run<'_>, args: &GetArgs) -> anyhow::Result<Exit> {
 fn one_or_list(wanted: &Wanted, mut values: Vec<Value>) -> Value {
     match wanted {
         Wanted::Named(keys) if keys.len() == 1 => values.pop().unwrap_or_default(),
-        Wanted::Named(_) | Wanted::All(_) => render::document("List", json!({ "items": values })),
+        Wanted::Named(_) | Wanted::All(_) => render::document(Written::LIST, json!({ "items": values })),
     }
 }
 
@@ -121,12 +121,12 @@ fn columns(kind: Option<Kind>) -> Columns {
     Columns { usual, wide }
 }
 
-fn listing(kind: Option<Kind>, view: View, found: &[Stored]) -> Listing {
+fn listing(kind: Option<Kind>, view: View, found: &[Stored]) -> Listing<Written<'_>> {
     let rows = found.iter().map(|stored| row(stored, kind.is_some())).collect();
-    Listing { kind: "List", view, rows }
+    Listing { view, rows }
 }
 
-fn row(stored: &Stored, is_one_kind: bool) -> Row {
+fn row(stored: &Stored, is_one_kind: bool) -> Row<Written<'_>> {
     let document = &stored.document;
     let key = Key::of(document).to_string();
     let cells = if is_one_kind {
@@ -136,7 +136,7 @@ fn row(stored: &Stored, is_one_kind: bool) -> Row {
     } else {
         vec![key.clone(), about(document), document.labels().to_string()]
     };
-    Row { name: key, cells, document: documents::value(document) }
+    Row { name: key, cells, document: document.into() }
 }
 
 /// What stands behind the name in a table of one kind.

@@ -71,7 +71,7 @@ fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
         }
     };
     let rows = llms.into_iter().map(|llm| row(llm, providers.as_ref())).collect();
-    run.show(&Listing { kind: LlmItem::LIST, view, rows })?;
+    run.show(&Listing { view, rows })?;
     Ok(Exit::Ok)
 }
 

@@ -14,12 +14,11 @@ use crate::{
     failover::{CallFailure, Fault},
     gateway::Gateway,
     providers_file::{ProvidersError, ProvidersFile},
-    render::{self, Columns, Document, Format, Listing, View, escape_lines},
+    render::{self, Columns, Document, Format, Item, Listing, View, escape_lines},
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     cell::OnceCell,
@@ -158,7 +157,7 @@ impl<'a> Run<'a> {
     }
 
     /// Shows a list.
-    pub fn show<T: Serialize>(&mut self, listing: &Listing<T>) -> anyhow::Result<()> {
+    pub fn show<T: Item>(&mut self, listing: &Listing<T>) -> anyhow::Result<()> {
         self.print(&listing.text())
     }
 

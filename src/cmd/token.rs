@@ -129,7 +129,7 @@ fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
         ];
         Row { name: token.id.clone(), cells, document: token }
     });
-    run.show(&Listing { kind: TokenInfo::LIST, view, rows: rows.collect() })?;
+    run.show(&Listing { view, rows: rows.collect() })?;
     Ok(Exit::Ok)
 }
 

@@ -1,10 +1,9 @@
 //! A list, in every format. A terminal that is too narrow for a table without broken words gets a block of lines for
 //! each row instead; a pipe is never wrapped.
 
-use super::{Format, document, document_text, plain};
+use super::{Format, Item, document, document_text, plain};
 use crate::yaml;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
-use serde::Serialize;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
@@ -33,9 +32,7 @@ pub struct View {
 
 /// A list that can be shown in all formats.
 #[derive(Debug)]
-pub struct Listing<T = Value> {
-    /// The `kind` of the document.
-    pub kind: &'static str,
+pub struct Listing<T> {
     /// How it is shown.
     pub view: View,
     /// The rows.
@@ -44,7 +41,7 @@ pub struct Listing<T = Value> {
 
 /// One row of a list.
 #[derive(Debug)]
-pub struct Row<T = Value> {
+pub struct Row<T> {
     /// What the format `name` shows.
     pub name: String,
     /// A cell for each column, the wide ones included.
@@ -128,7 +125,7 @@ impl View {
     }
 }
 
-impl<T: Serialize> Listing<T> {
+impl<T: Item> Listing<T> {
     /// The list as text. Ends with a newline, unless it is empty.
     #[must_use]
     pub fn text(&self) -> String {
@@ -145,7 +142,7 @@ impl<T: Serialize> Listing<T> {
 
     fn document(&self) -> Value {
         let items: Vec<&T> = self.rows.iter().map(|row| &row.document).collect();
-        document(self.kind, json!({ "items": items }))
+        document(T::LIST, json!({ "items": items }))
     }
 
     /// The cells of the columns that are shown.
@@ -245,27 +242,38 @@ fn lines(mut table: Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemars::JsonSchema;
+    use serde::Serialize;
 
     const COLUMNS: Columns = Columns { usual: &["NAME", "LOCAL MODEL"], wide: &["MORE"] };
 
-    fn listing(format: Format) -> Listing {
+    #[derive(Serialize, JsonSchema)]
+    struct Model {
+        name: String,
+    }
+
+    impl Item for Model {
+        const LIST: &'static str = "ModelList";
+    }
+
+    fn listing(format: Format) -> Listing<Model> {
         let row = |name: &str, model: &str| Row {
             name: name.into(),
             cells: vec![name.into(), model.into(), "x".into()],
-            document: json!({ "name": name }),
+            document: Model { name: name.into() },
         };
         let rows = vec![row("chat-prod", "gpt-5-mini"), row("a", "=cmd|'/c calc'!A1"), row("b", "")];
-        Listing { kind: "LlmList", view: View::new(format, COLUMNS), rows }
+        Listing { view: View::new(format, COLUMNS), rows }
     }
 
     fn within(width: u16, rows: &[[&str; 2]]) -> String {
         let row = |cells: &[&str; 2]| Row {
             name: cells[0].into(),
             cells: [cells[0], cells[1], ""].map(str::to_owned).to_vec(),
-            document: json!({}),
+            document: Model { name: cells[0].into() },
         };
         let view = View::new(Format::Table, COLUMNS).within(Some(width));
-        Listing { kind: "LlmList", view, rows: rows.iter().map(row).collect() }.text()
+        Listing { view, rows: rows.iter().map(row).collect() }.text()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     support::{Client, Stage, provider},
 };
 use clap::CommandFactory as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use snapbox::{Data, assert_data_eq};
 use std::{collections::BTreeSet, fs};
 
@@ -101,6 +101,8 @@ const PLAYS: &[Play] = &[
     ("providers get box", 0, "Provider"),
     ("providers failovers", 0, "FailoverList"),
     ("providers failovers --probe", 3, "FailoverProbeList"),
+    ("providers failovers --drill", 3, "FailoverDrillList"),
+    ("providers failovers --events", 0, "FailoverEventList"),
     ("providers status", 0, "ProviderStatusList"),
     ("providers status box", 3, "ProviderStatusList"),
     ("token create --user dana --expires 1h", 0, "Token"),
@@ -122,12 +124,14 @@ const PLAYS: &[Play] = &[
 const LINES_ONLY: &[&str] = &[
     "auth login --token-stdin",
     "auth logout",
+    "completion bash",
     "config path",
     "config set-context here --server http://127.0.0.1:9",
     "config use-context here",
     "diff -f TEAM",
     "explain llm",
     "help failover",
+    "man PAGES",
     "providers logs box",
     "providers start box",
     "providers stop box",
@@ -146,12 +150,18 @@ const NOT_ALL_RIGHT: &str =
 const BOX: &str = "  - name: box\n    type: vllm-managed\n    failoverFor: other-llm\n    model: org/model\n    \
                    venvPath: /nowhere\n    gpuMemoryUtilization: 0.5\n    env: { A: b }\n";
 
+/// The administrator, with two providers on their machine.
+fn boss(stage: &Stage) -> Client {
+    let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
+    boss.providers(&(provider("laptop", "chat-prod", &stage.local.url(), true) + BOX));
+    boss
+}
+
 /// Every command as it is: those that this page does not know of have to be entered in it.
 #[test]
 fn every_command_prints_documents_as_its_schemas_say_or_says_that_it_has_none() {
     let stage = Stage::new();
-    let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
-    boss.providers(&(provider("laptop", "chat-prod", &stage.local.url(), true) + BOX));
+    let boss = boss(&stage);
     let file = |name: &str, text: &str| {
         let path = boss.home().join(name);
         fs::write(&path, text).unwrap();
@@ -197,4 +207,29 @@ fn every_command_is_among_those_that_are_held_against_their_schemas() {
     };
     let unknown: Vec<_> = commands.iter().filter(|command| !is_known(command)).collect();
     assert!(unknown.is_empty(), "put these into PLAYS or LINES_ONLY: {unknown:?}");
+}
+
+#[test]
+fn every_line_of_jsonl_is_an_item_of_its_list_or_a_document() {
+    let stage = Stage::new();
+    let boss = boss(&stage);
+    let lines = |line: &str| -> Vec<Value> {
+        let output = boss.cmd(line.split_whitespace().chain(["-o", "jsonl"])).output().unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    for (line, kind) in PLAYS.iter().filter(|play| play.2.ends_with("List")).map(|play| (play.0, play.2)) {
+        let items = lines(line);
+        shipped::checked(json!({ "apiVersion": "mcpctl/v1", "kind": kind, "items": items }));
+    }
+    stage.upstream.stop();
+    let events: Vec<Value> = lines("infer chat-prod hello").into_iter().map(shipped::checked).collect();
+    let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert!(types.starts_with(&["start", "attempt"]) && types.ends_with(&["end"]), "{types:?}");
+    stage.local.stop();
+    let last = lines("infer chat-prod hello").pop().map(shipped::checked).unwrap();
+    assert_eq!((&last["kind"], &last["exitCode"]), (&json!("Error"), &json!(7)));
 }

@@ -11,8 +11,7 @@ use std::{
 };
 
 /// Kinds whose documents are not made of a type yet.
-pub(crate) const UNTYPED: &[&str] =
-    &["ApplyResult", "DeleteResult", "Error", "Group", "List", "Rbac", "ServiceAccount", "User", "Version"];
+pub(crate) const UNTYPED: &[&str] = &["ApplyResult", "DeleteResult", "Error", "Version"];
 
 /// Where they are.
 pub(crate) fn folder() -> PathBuf {

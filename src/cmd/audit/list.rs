@@ -113,7 +113,7 @@ struct Shape {
 }
 
 fn listing(view: View, rows: Vec<Row<AuditEntry>>) -> Listing<AuditEntry> {
-    Listing { kind: AuditEntry::LIST, view, rows }
+    Listing { view, rows }
 }
 
 const EVERYTHING: Shape = Shape {

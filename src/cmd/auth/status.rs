@@ -55,7 +55,7 @@ pub(super) fn run(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exi
         }
         rows.push(row(&line, item));
     }
-    run.show(&Listing { kind: AuthStatusItem::LIST, view, rows })?;
+    run.show(&Listing { view, rows })?;
     Ok(exit)
 }
 

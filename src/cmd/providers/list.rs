@@ -37,7 +37,7 @@ pub(super) fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Ex
     let view = run.view(columns, COLUMNS)?;
     let file = run.providers()?;
     let rows = file.iter().flat_map(|file| file.registry.providers()).map(|provider| row(provider, &run.env));
-    let listing = Listing { kind: ProviderItem::LIST, view, rows: rows.collect() };
+    let listing = Listing { view, rows: rows.collect() };
     run.show(&listing)?;
     Ok(Exit::Ok)
 }

@@ -15,7 +15,7 @@ use crate::{
     environment::Environment,
     exit::Exit,
     providers_file::Provider,
-    render::{Columns, Item, Listing, Row},
+    render::{Columns, Listing, Row},
 };
 use clap::Args;
 use mcp_api::LlmName;
@@ -77,11 +77,7 @@ pub(super) fn run(run: &mut Run<'_>, args: &StatusArgs) -> anyhow::Result<Exit> 
         None => (look(&run.env), Waited::NotAtAll),
     };
     let shown: Vec<_> = seen.iter().filter(|seen| !args.names.is_empty() || seen.matters()).collect();
-    run.show(&Listing {
-        kind: StatusItem::LIST,
-        view,
-        rows: shown.iter().map(|seen| seen.row(&run.env)).collect(),
-    })?;
+    run.show(&Listing { view, rows: shown.iter().map(|seen| seen.row(&run.env)).collect() })?;
     for seen in &shown {
         seen.tell(run);
     }

@@ -89,7 +89,7 @@ pub(super) fn list(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Ex
             Row { name: llm.to_string(), cells, document: FailoverItem { failover, declared_at } }
         })
     });
-    let listing = Listing { kind: FailoverItem::LIST, view, rows: rows.collect() };
+    let listing = Listing { view, rows: rows.collect() };
     run.show(&listing)?;
     Ok(Exit::Ok)
 }

@@ -97,7 +97,7 @@ pub(super) fn run(run: &mut Run<'_>, only: Option<&LlmName>, columns: &ColumnArg
         all_ok &= row.document.ok;
         rows.push(row);
     }
-    run.show(&Listing { kind: DrillItem::LIST, view, rows })?;
+    run.show(&Listing { view, rows })?;
     Ok(if all_ok { Exit::Ok } else { Exit::No })
 }
 

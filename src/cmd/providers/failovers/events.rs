@@ -39,7 +39,7 @@ pub(super) fn list(
         ));
     }
     let rows = past.events.into_iter().map(row).collect();
-    run.show(&Listing { kind: Event::LIST, view, rows })?;
+    run.show(&Listing { view, rows })?;
     Ok(Exit::Ok)
 }
 

@@ -92,7 +92,7 @@ pub(super) fn once(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Ex
 impl Round {
     /// What is shown of it, and what a table has no room for.
     pub(super) fn listing(self, view: View) -> (Listing<ProbeItem>, Vec<String>) {
-        (Listing { kind: ProbeItem::LIST, view, rows: self.rows }, self.notes)
+        (Listing { view, rows: self.rows }, self.notes)
     }
 }
 
