@@ -4,7 +4,8 @@ use crate::{
     credential::TokenCommand,
     environment::Environment,
     files::{self, FileError},
-    http, yaml,
+    http,
+    yaml::{self, Mistakes},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -72,13 +73,8 @@ pub enum ConfigError {
     #[error(transparent)]
     File(#[from] FileError),
     /// What the file says is wrong.
-    #[error("{}:{problem}", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What and where.
-        problem: yaml::Problem,
-    },
+    #[error("{0}")]
+    Content(#[from] Mistakes),
     /// Neither `HOME` nor `XDG_CONFIG_HOME` is set.
     #[error("there is no config folder: set HOME, XDG_CONFIG_HOME or MCPCTL_CONFIG")]
     NoFolder,
@@ -185,7 +181,7 @@ impl Config {
             return Ok(Self::default());
         }
         let parsed = yaml::from_str(text).map(|(config, _)| config);
-        parsed.map_err(|problem| ConfigError::Content { path: path.into(), problem })
+        parsed.map_err(|problems| Mistakes::new(path, text, problems).into())
     }
 
     /// Writes the file, whole or not at all.

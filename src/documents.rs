@@ -2,7 +2,7 @@
 
 use crate::{
     render,
-    yaml::{self, Problem},
+    yaml::{self, Mistakes, Problem},
 };
 use mcp_api::{Document, Kind, LlmKey, NameError, SubjectKind, SubjectName, document::API_VERSION, paths};
 use schemars::JsonSchema;
@@ -97,17 +97,23 @@ impl fmt::Display for Key {
     }
 }
 
-/// Reads all documents of one text. An error begins with `file:line:column`.
-pub fn read(file: &str, text: &str) -> Result<Vec<Described>, String> {
-    let mut found = Vec::new();
-    for (lines_before, part) in yaml::documents(yaml::without_mark(text)) {
-        let (document, line) = document(part).map_err(|problem| shown(&problem, file, lines_before))?;
-        found.push(Described {
-            document,
-            source: Source { file: file.to_owned(), line: line + lines_before },
-        });
+/// Reads all documents of one text, or says what is wrong with all of them.
+pub fn read(file: &str, text: &str) -> Result<Vec<Described>, Mistakes> {
+    let text = yaml::without_mark(text);
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (lines_before, part) in yaml::documents(text) {
+        match document(part) {
+            Ok((document, line)) => {
+                let source = Source { file: file.to_owned(), line: line + lines_before };
+                found.push(Described { document, source });
+            }
+            Err(wrong) => problems.extend(wrong.into_iter().map(|mut problem| {
+                problem.place.line += lines_before;
+                problem
+            })),
+        }
     }
-    Ok(found)
+    if problems.is_empty() { Ok(found) } else { Err(Mistakes::new(file, text, problems)) }
 }
 
 /// Puts documents in an order in which they can be made, whatever the order of their files; within a kind it stays.
@@ -158,17 +164,18 @@ impl render::Item for Written<'_> {
 }
 
 /// Reads one document, and finds the line that it begins with; `apiVersion` may be left out.
-fn document(text: &str) -> Result<(Document, usize), Problem> {
-    let (mut value, places) = yaml::from_str::<Value>(text)?;
+fn document(text: &str) -> Result<(Document, usize), Vec<Problem>> {
+    let (mut value, mut places) = yaml::from_str::<Value>(text)?;
     let line = places.value("").line;
     let Some(fields) = value.as_object_mut() else {
-        return Err(Problem::new(places.value(""), "a document is a mapping"));
+        return Err(vec![Problem::new(places.value(""), "a document is a mapping, such as `kind: User`")]);
     };
     if fields.remove("apiVersion").is_some_and(|version| version != API_VERSION) {
         let problem = Problem::new(places.value("apiVersion"), "unknown apiVersion");
-        return Err(problem.with_label(format!("expected {API_VERSION}")));
+        return Err(vec![problem.with_label(format!("expected {API_VERSION}"))]);
     }
     let kind = fields.remove("kind");
+    ["apiVersion", "kind"].iter().for_each(|key| places.forget_key(key));
     let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
     let document = match kind.parse() {
         Ok(Kind::Llm) => typed(value, &places).map(Document::Llm),
@@ -176,7 +183,7 @@ fn document(text: &str) -> Result<(Document, usize), Problem> {
         Ok(Kind::User) => typed(value, &places).map(Document::User),
         Ok(Kind::ServiceAccount) => typed(value, &places).map(Document::ServiceAccount),
         Ok(Kind::Group) => typed(value, &places).map(Document::Group),
-        Err(_) => Err(unknown_kind(kind, &places)),
+        Err(_) => Err(vec![unknown_kind(kind, &places)]),
     };
     document.map(|document| (as_kept(document), line))
 }
@@ -199,34 +206,13 @@ fn as_kept(mut document: Document) -> Document {
     document
 }
 
-/// The document without its kind; an error has the place of what is wrong, and no value.
-fn typed<T: DeserializeOwned>(value: Value, places: &yaml::Places) -> Result<T, Problem> {
+/// The document without its kind.
+fn typed<T: DeserializeOwned>(value: Value, places: &yaml::Places) -> Result<T, Vec<Problem>> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { "" } else { path.as_str() };
-        let message = error.inner().to_string();
-        match message.split('`').collect::<Vec<_>>()[..] {
-            ["unknown field ", field, _, ref known @ ..] => {
-                let known: Vec<&str> = known.iter().copied().step_by(2).collect();
-                // The path of an unknown field ends with it, or with what it stands in.
-                let inside = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');
-                let full = if inside.is_empty() { field.to_owned() } else { format!("{inside}.{field}") };
-                yaml::unknown_key(places.key(&full), field, &known)
-            }
-            ["unknown variant ", _, _, ref known @ ..] => {
-                let known: Vec<&str> = known.iter().copied().step_by(2).collect();
-                let problem = Problem::new(places.value(path), "unknown word");
-                problem.with_label(format!("expected one of: {}", known.join(", ")))
-            }
-            _ => Problem::new(places.value(path), yaml::without_values(&message)),
-        }
+        yaml::from_message(&error.inner().to_string(), path, places, places.value(""))
     })
-}
-
-fn shown(problem: &Problem, file: &str, lines_before: usize) -> String {
-    let label = if problem.label.is_empty() { String::new() } else { format!(" ({})", problem.label) };
-    let (line, column) = (problem.place.line + lines_before, problem.place.column);
-    format!("{file}:{line}:{column}: {}{label}", problem.message)
 }
 
 #[cfg(test)]
@@ -235,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn order(text: &str) -> Result<Vec<String>, String> {
-        let ordered = in_order(read("f", text)?)?;
+        let ordered = in_order(read("f", text).map_err(|mistakes| mistakes.to_string())?)?;
         Ok(ordered.iter().map(|it| format!("{} {}", it.source, Key::of(&it.document))).collect())
     }
 

@@ -9,6 +9,7 @@ use crate::{
     gateway::GatewayError,
     journal::JournalError,
     providers_file::ProvidersError,
+    yaml::Mistakes,
 };
 
 /// 128 and the number of a signal that nobody here catches.
@@ -132,7 +133,11 @@ impl Exit {
                     | CredentialError::NoFolder => Self::Usage,
                 };
             }
-            if cause.is::<Usage>() || cause.is::<ConfigError>() || cause.is::<ProvidersError>() {
+            if cause.is::<Usage>()
+                || cause.is::<ConfigError>()
+                || cause.is::<ProvidersError>()
+                || cause.is::<Mistakes>()
+            {
                 return Self::Usage;
             }
             if let Some(error) = cause.downcast_ref::<EngineError>() {

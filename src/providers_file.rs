@@ -12,13 +12,12 @@ pub use schema::schema;
 use crate::{
     files::{self, FileError},
     registry::Registry,
-    yaml::{self, Problem},
+    yaml::{self, Mistakes, Problem},
 };
 use mcp_api::LlmName;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
 };
 
@@ -43,46 +42,8 @@ pub enum ProvidersError {
     #[error(transparent)]
     File(#[from] FileError),
     /// What it says is wrong.
-    #[error("{}", Problems { path, problems })]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// Its text, for the snippets.
-        text: String,
-        /// At least one.
-        problems: Vec<Problem>,
-    },
-}
-
-struct Problems<'a> {
-    path: &'a Path,
-    problems: &'a [Problem],
-}
-
-impl fmt::Display for Problems<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        for (i, problem) in self.problems.iter().enumerate() {
-            write!(f, "{}{name}:{problem}", if i == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-impl ProvidersError {
-    /// The error as a terminal shows it: with the source line and a caret where there is one.
-    #[must_use]
-    pub fn rendered(&self) -> Option<String> {
-        match self {
-            Self::File(_) => None,
-            Self::Content { path, text, problems } => {
-                let name = path.to_string_lossy();
-                let shown: Vec<_> =
-                    problems.iter().map(|problem| yaml::render(problem, &name, text)).collect();
-                Some(shown.join("\n\n"))
-            }
-        }
-    }
+    #[error("{0}")]
+    Content(#[from] Mistakes),
 }
 
 #[derive(Deserialize)]
@@ -96,7 +57,7 @@ impl ProvidersFile {
     /// Reads and checks a file. The home folder is what `~` stands for in it.
     pub fn load(path: &Path, home: Option<&Path>) -> Result<Self, ProvidersError> {
         let bytes = files::read_trusted(path, SIZE_MAX)?;
-        let wrong = |text: String, problems| ProvidersError::Content { path: path.into(), text, problems };
+        let wrong = |text: String, problems| ProvidersError::from(Mistakes::new(path, text, problems));
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
@@ -120,7 +81,7 @@ type Parsed = (Registry<Provider>, BTreeMap<LlmName, usize>);
 
 /// Checks a text; gives all problems that can be found at once.
 fn parse(text: &str, home: Option<&Path>) -> Result<Parsed, Vec<Problem>> {
-    let (raw, places): (Raw, _) = yaml::from_str(text).map_err(|problem| vec![problem])?;
+    let (raw, places): (Raw, _) = yaml::from_str(text)?;
     let (mut registry, mut lines, mut problems) = (Registry::default(), BTreeMap::new(), Vec::new());
     for (i, raw) in raw.providers.into_iter().enumerate() {
         let path = format!("providers[{i}]");

@@ -4,9 +4,11 @@
 //! aliases (an alias bomb needs them, nobody else here does), deep nesting, and more keys than anybody writes.
 
 mod look;
+mod mistakes;
 mod show;
+mod words;
 
-pub use show::render;
+pub use mistakes::Mistakes;
 
 use look::look;
 use serde::de::DeserializeOwned;
@@ -82,17 +84,48 @@ impl Places {
     /// Where the value of a path stands.
     #[must_use]
     pub fn value(&self, path: &str) -> Place {
-        self.values.get(path).copied().unwrap_or(START)
+        self.find(path).unwrap_or(START)
+    }
+
+    /// Leaves a key out of account: it was read already.
+    pub fn forget_key(&mut self, path: &str) {
+        self.keys.remove(path);
+    }
+
+    fn find(&self, path: &str) -> Option<Place> {
+        self.values.get(path).copied()
+    }
+
+    /// The keys that mappings at this path have and should not, in the order of the text; `providers[0]` stands for all
+    /// entries of that list.
+    fn unknown_keys(&self, path: &str, known: &[&str]) -> Vec<Problem> {
+        let sort = without_numbers(path);
+        let key_of = |full: &str| {
+            let (inside, key) = full.rsplit_once('.').unwrap_or(("", full));
+            (without_numbers(inside) == sort && !known.contains(&key)).then(|| key.to_owned())
+        };
+        let mut found: Vec<Problem> = self
+            .keys
+            .iter()
+            .filter_map(|(full, place)| Some(unknown_key(*place, &key_of(full)?, known)))
+            .collect();
+        found.sort_by_key(|problem| problem.place);
+        found
     }
 }
 
-/// Reads one document.
-pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<(T, Places), Problem> {
-    let places = look(text)?;
+/// Reads one document, or says what is wrong with it: all that can be found at once.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<(T, Places), Vec<Problem>> {
+    let places = look(text).map_err(|problem| vec![problem])?;
     match serde_yaml::from_str(text) {
         Ok(value) => Ok((value, places)),
-        Err(error) => Err(from_serde(text, &error)),
+        Err(error) => Err(from_serde(text, &error, &places)),
     }
+}
+
+/// `providers[0].env` -> `providers[].env`.
+fn without_numbers(path: &str) -> String {
+    path.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// A text without the byte order mark that some editors put before it.
@@ -125,41 +158,51 @@ pub fn documents(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// serde's words, without the values it quotes: one of them might be a secret that stands in the wrong place.
-fn from_serde(text: &str, error: &serde_yaml::Error) -> Problem {
+fn from_serde(text: &str, error: &serde_yaml::Error, places: &Places) -> Vec<Problem> {
     let full = error.to_string();
     let at = error.location();
-    let mut message = at.as_ref().map_or(full.as_str(), |at| {
+    let message = at.as_ref().map_or(full.as_str(), |at| {
         let tail = format!(" at line {} column {}", at.line(), at.column());
         full.find(&tail).map_or(full.as_str(), |end| &full[..end])
     });
-    // "providers[0].port: invalid type": the caret says where.
-    if let Some((path, rest)) = message.split_once(": ")
-        && !path.contains(' ')
-    {
-        message = rest;
-    }
     let place = at.map_or(START, |at| {
         let width = word_width(text, at.line(), at.column());
         Place { line: at.line().max(1), column: at.column().max(1), width }
     });
-    if let Some(rest) = message.strip_prefix("unknown field `")
-        && let Some((unknown, expected)) = rest.split_once('`')
-    {
-        let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        return unknown_key(place, unknown, &known);
+    // "providers[0].port: invalid type": what has a path has a better place.
+    match message.split_once(": ") {
+        Some((path, rest)) if !path.contains([' ', '`']) => from_message(rest, path, places, place),
+        Some(_) | None => from_message(message, "", places, place),
     }
-    Problem::new(place, without_values(message))
+}
+
+/// The problems behind a message of serde about the value of a path. A key that a mapping does not have is looked for in
+/// all mappings of its sort. `place` is for those whose path nobody knows.
+pub fn from_message(message: &str, path: &str, places: &Places, place: Place) -> Vec<Problem> {
+    match message.split('`').collect::<Vec<_>>()[..] {
+        ["unknown field ", field, _, ref known @ ..] => {
+            let known: Vec<&str> = known.iter().copied().step_by(2).collect();
+            // The path of an unknown field ends with it, or with what it stands in.
+            let inside = path.strip_suffix(field).map_or(path, |inside| inside.trim_end_matches('.'));
+            let found = places.unknown_keys(inside, &known);
+            if found.is_empty() { vec![unknown_key(place, field, &known)] } else { found }
+        }
+        ["unknown variant ", word, _, ref known @ ..] => {
+            let known: Vec<&str> = known.iter().copied().step_by(2).collect();
+            let problem = Problem::new(places.find(path).unwrap_or(place), "unknown word");
+            vec![problem.with_label(words::of_choices(word, &known))]
+        }
+        _ => {
+            let problem = Problem::new(places.find(path).unwrap_or(place), words::of_types(message));
+            vec![problem]
+        }
+    }
 }
 
 /// An unknown key, with the nearest known one beside it.
 #[must_use]
 pub fn unknown_key(place: Place, unknown: &str, known: &[&str]) -> Problem {
-    let label = match nearest(unknown, known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("expected one of: {}", known.join(", ")),
-    };
-    Problem::new(place, format!("unknown field `{unknown}`")).with_label(label)
+    Problem::new(place, format!("unknown field `{unknown}`")).with_label(words::of_choices(unknown, known))
 }
 
 /// The known word that was most likely meant.
@@ -170,17 +213,6 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     let one_slip = strsim::damerau_levenshtein(&word, &best.to_lowercase()) <= 1;
     (one_slip || likeness(best) > 0.85).then_some(*best)
-}
-
-/// `invalid type: string "abc", expected u16` -> `invalid type: string, expected u16`.
-#[must_use]
-pub fn without_values(message: &str) -> String {
-    match (message.find('"'), message.rfind('"')) {
-        (Some(start), Some(end)) if start < end => {
-            format!("{}{}", message[..start].trim_end(), &message[end + 1..])
-        }
-        _ => message.replace("u16", "a number from 0 to 65535"),
-    }
 }
 
 fn word_width(text: &str, line: usize, column: usize) -> usize {
@@ -203,7 +235,7 @@ mod tests {
     }
 
     fn problem(text: &str) -> Problem {
-        from_str::<File>(text).expect_err(text)
+        from_str::<File>(text).expect_err(text).remove(0)
     }
 
     fn at(line: usize, column: usize) -> (usize, usize) {
@@ -256,7 +288,7 @@ mod tests {
             "x:\n  - sk-canary1\n  - {\n",
             "url: http://u:canary1@h\nt: {\n",
         ] {
-            let shown = render(&problem(text), "f", text);
+            let shown = show::render(&problem(text), "f", text, false);
             assert!(!shown.contains("canary1"), "{shown}");
         }
     }
@@ -266,7 +298,7 @@ mod tests {
         let p = problem("items:\n  - a: sk-verysecret\n");
         assert_eq!(at(p.place.line, p.place.column), at(2, 8));
         assert!(!p.message.contains("verysecret"), "{}", p.message);
-        let shown = render(&p, "providers.yaml", "items:\n  - a: sk-verysecret\n");
+        let shown = show::render(&p, "providers.yaml", "items:\n  - a: sk-verysecret\n", false);
         assert!(shown.contains("providers.yaml:2:8") && !shown.contains("verysecret"), "{shown}");
     }
 

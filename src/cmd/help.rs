@@ -5,6 +5,7 @@ use crate::{
     environment::VARIABLES,
     exit::Exit,
     render::{self, Format},
+    yaml,
 };
 use clap::Args;
 use serde_json::json;
@@ -31,12 +32,14 @@ pub(super) fn run(run: &mut Run<'_>, args: &HelpArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+const TOPICS: &[&str] = &["exit-codes", "environment", "failover"];
+
 /// What `help` can be asked for with one word.
 pub(super) fn topics() -> Vec<String> {
-    let topics = ["exit-codes", "environment", "failover"].map(str::to_owned);
+    let topics = TOPICS.iter().map(|topic| (*topic).to_owned());
     let commands = command_line();
     let commands = commands.get_subcommands().map(|command| command.get_name().to_owned());
-    topics.into_iter().chain(commands).collect()
+    topics.chain(commands).collect()
 }
 
 pub(super) fn version(run: &mut Run<'_>) -> anyhow::Result<Exit> {
@@ -59,7 +62,12 @@ fn command_help(path: &[&str]) -> anyhow::Result<String> {
     for word in path {
         let known = here.find_subcommand(word).is_some();
         if !known {
-            return Err(Usage(format!("no command or topic is called \"{word}\"; see mcpctl --help")).into());
+            let mut known: Vec<&str> = here.get_subcommands().map(|command| command.get_name()).collect();
+            known.extend(TOPICS);
+            let near =
+                yaml::nearest(word, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            let wrong = format!("no command or topic is called \"{word}\"{near}; see mcpctl --help");
+            return Err(Usage(wrong).into());
         }
         here = here.find_subcommand_mut(word).ok_or_else(|| Usage("no such command".into()))?;
     }

@@ -15,6 +15,7 @@ use crate::{
     gateway::Gateway,
     providers_file::{ProvidersError, ProvidersFile},
     render::{self, Columns, Document, Format, Item, Listing, View, escape_lines},
+    yaml::Mistakes,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -257,8 +258,9 @@ impl<'a> Run<'a> {
             return exit;
         }
         let message = message(error);
-        if let Some(snippet) = error.downcast_ref::<ProvidersError>().and_then(ProvidersError::rendered) {
-            let _ = writeln!(self.io.err, "{}", escape_lines(&snippet));
+        if let Some(mistakes) = error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>()) {
+            let in_colour = self.colours(self.io.err_is_terminal);
+            let _ = writeln!(self.io.err, "{}", mistakes.rendered(self.env.home().as_deref(), in_colour));
         } else {
             self.tell("error", &message);
         }

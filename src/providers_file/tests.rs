@@ -95,7 +95,7 @@ fn wrong_values_point_at_themselves() {
         ),
         ("    url: http://127.0.0.1/v1\n    apiKeyEnv: sk-canary-1\n", 6, 16, "never the key itself"),
         ("    url: http://127.0.0.1/v1\n    apiKeyFile: keys/x\n", 6, 17, "absolute path"),
-        ("    remote: maybe\n", 5, 13, "invalid type"),
+        ("    remote: maybe\n", 5, 13, "expected true or false"),
         ("", 2, 5, "needs `url`"),
     ] {
         let (found_line, found_column, message) = problem(&entry(lines));

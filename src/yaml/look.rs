@@ -1,6 +1,6 @@
 //! The strict look at a text: what stands where, and whether it stays within bounds.
 
-use super::{DUPLICATE, Place, Places, Problem};
+use super::{DUPLICATE, Place, Places, Problem, words};
 use saphyr_parser::{Event, Parser, Span};
 use std::collections::HashMap;
 
@@ -24,7 +24,14 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
-            Problem::new(Place { line: mark.line(), column: mark.col() + 1, width: 1 }, error.info())
+            let (message, label) = words::of_parser(error.info());
+            let place = Place { line: mark.line(), column: mark.col() + 1, width: 1 };
+            let place = match message.as_str() {
+                words::NO_COLON => before(text, place),
+                words::TAB => first_tab(text, place),
+                _ => place,
+            };
+            Problem::new(place, message).with_label(label)
         })?;
         let place = place_of(&span);
         if open.len() > DEPTH_MAX {
@@ -100,6 +107,25 @@ fn value_path(open: &mut [Open]) -> String {
             if path.is_empty() { key } else { format!("{path}.{key}") }
         }
     }
+}
+
+/// The last line with something in it before this one.
+fn before(text: &str, place: Place) -> Place {
+    let lines = text.lines().enumerate().take(place.line.saturating_sub(1));
+    let said = lines.filter(|(_, line)| !matches!(line.trim_start().chars().next(), None | Some('#')));
+    said.last().map_or(place, |(at, line)| {
+        let indent = line.chars().take_while(|c| matches!(c, ' ' | '-')).count();
+        let width = line.trim_end().chars().count().saturating_sub(indent).max(1);
+        Place { line: at + 1, column: indent + 1, width }
+    })
+}
+
+/// The first line from there on that is indented with a tab.
+fn first_tab(text: &str, place: Place) -> Place {
+    let mut lines = text.lines().enumerate().skip(place.line.saturating_sub(1));
+    let at = lines
+        .find_map(|(at, line)| Some((at, line.find('\t').filter(|tab| line[..*tab].trim().is_empty())?)));
+    at.map_or(place, |(line, column)| Place { line: line + 1, column: column + 1, width: 1 })
 }
 
 fn anchors(place: Place) -> Problem {

@@ -1,6 +1,7 @@
 //! A problem as a terminal shows it.
 
-use super::{Place, Problem, nearest};
+use super::{Place, Problem};
+use crate::render::{escape_lines, plain};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 /// Keys whose values can be shown: none of them can hold a secret.
@@ -24,7 +25,7 @@ const PLAIN_KEYS: &[&str] = &[
 ///
 /// Of a line whose value could be a secret, only what stands before the value is shown.
 #[must_use]
-pub fn render(problem: &Problem, name: &str, text: &str) -> String {
+pub(super) fn render(problem: &Problem, name: &str, text: &str, in_colour: bool) -> String {
     let Place { line, column, width } = problem.place;
     let before = line.saturating_sub(2);
     let lines: Vec<String> = text.lines().skip(before).take(line - before).map(masked).collect();
@@ -33,21 +34,29 @@ pub fn render(problem: &Problem, name: &str, text: &str) -> String {
     let last = lines.last().map(String::as_str).unwrap_or_default();
     let byte = |chars: usize| line_start + last.char_indices().nth(chars).map_or(last.len(), |(at, _)| at);
     let span = byte(column - 1)..byte(column - 1 + width).max(byte(column - 1));
+    // What comes from outside is made harmless before it is painted.
+    let (name, message, label) = (plain(name), plain(&problem.message), plain(&problem.label));
     let snippet = Snippet::source(&source)
-        .path(name)
+        .path(&name)
         .line_start(before + 1)
         .fold(false)
-        .annotation(AnnotationKind::Primary.span(span).label(&problem.label));
-    Renderer::plain().render(&[Level::ERROR.primary_title(&problem.message).element(snippet)])
+        .annotation(AnnotationKind::Primary.span(span).label(&label));
+    let renderer = if in_colour { Renderer::styled() } else { Renderer::plain() };
+    renderer.render(&[Level::ERROR.primary_title(&message).element(snippet)])
 }
 
 fn masked(line: &str) -> String {
-    let plain = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-    let line: String = line.chars().map(plain).take(400).collect();
+    let line: String = escape_lines(line).chars().take(400).collect();
     let start = line.len() - line.trim_start_matches([' ', '-', '\t']).len();
     let Some((key, _)) = line[start..].split_once(':') else { return format!("{}...", &line[..start]) };
-    let is_plain = PLAIN_KEYS.contains(&key) || nearest(key, PLAIN_KEYS).is_some();
-    if is_plain { line } else { format!("{}{key}: ...", &line[..start]) }
+    if is_plain(key) { line } else { format!("{}{key}: ...", &line[..start]) }
+}
+
+/// A slip of the pen is forgiven, a likeness is not: `contextToken` is like `contextSize`.
+fn is_plain(key: &str) -> bool {
+    let key = key.trim_matches('"').to_lowercase();
+    let slips = if key.len() > 4 { 2 } else { 1 };
+    PLAIN_KEYS.iter().any(|plain| strsim::damerau_levenshtein(&key, &plain.to_lowercase()) <= slips)
 }
 
 #[cfg(test)]
@@ -63,6 +72,9 @@ mod tests {
             "    - sk-x",
             "",
             "  type: openai",
+            "  contextToken: x",
+            "  key: x",
+            "  pat: x",
         ];
         let shown = [
             "    failoverfor: chat-prod",
@@ -71,6 +83,9 @@ mod tests {
             "    - ...",
             "...",
             "  type: openai",
+            "  contextToken: ...",
+            "  key: ...",
+            "  pat: ...",
         ];
         assert_eq!(lines.map(masked), shown.map(str::to_owned));
     }

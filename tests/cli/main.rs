@@ -30,6 +30,7 @@ mod engines_faults;
 mod engines_files;
 mod engines_llama;
 mod engines_strangers;
+mod errors;
 mod events;
 mod exit_codes;
 mod failover;

@@ -43,7 +43,7 @@ fn read_all(run: &mut Run<'_>, paths: &[PathBuf]) -> anyhow::Result<Vec<Describe
     for path in paths {
         if path == Path::new("-") {
             let text = run.read_input(SIZE_MAX)?;
-            found.extend(documents::read("standard input", &text).map_err(Usage)?);
+            found.extend(documents::read("standard input", &text)?);
         } else if path.is_dir() {
             for file in within(path)? {
                 found.extend(read_file(&file)?);
@@ -59,7 +59,7 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Described>> {
     let bytes = files::read(path, SIZE_MAX).map_err(|error| Usage(error.to_string()))?;
     let text =
         String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())))?;
-    Ok(documents::read(&path.display().to_string(), &text).map_err(Usage)?)
+    Ok(documents::read(&path.display().to_string(), &text)?)
 }
 
 /// The files of documents in a folder, in the order of their names. Folders in it are left alone, and so is what a

@@ -11,6 +11,7 @@ use crate::{
     gateway::Gateway,
     provider::{self, Readiness},
     providers_file::{Kind, Provider, ProvidersError, ProvidersFile},
+    yaml::Mistakes,
 };
 use mcp_api::FailoverPolicy;
 use std::{path::Path, thread, time::Duration};
@@ -36,7 +37,7 @@ pub(super) fn file(run: &Run<'_>, report: &mut Report) -> Option<ProvidersFile> 
             report.unusable(Check::ProviderFile, &error);
             None
         }
-        Err(ProvidersError::Content { path, problems, .. }) => {
+        Err(ProvidersError::Content(Mistakes { path, problems, .. })) => {
             for problem in &problems {
                 let finding = format!("{}:{problem}; failover is off until it is mended", path.display());
                 report.wrong(Check::ProviderFile, finding).mend(edit(&path, problem.place.line));

@@ -10,6 +10,7 @@ use crate::{
     credential::{self, Credential, CredentialError, Source},
     files::{self, FileError},
     http,
+    yaml::Mistakes,
 };
 use rustix::fs::{Access, access, statvfs};
 use std::{
@@ -118,9 +119,11 @@ pub(super) fn config(run: &Run<'_>, report: &mut Report) {
         Some((Err(ConfigError::File(error)), _)) => {
             report.unusable(Check::Config, &error);
         }
-        Some((Err(ConfigError::Content { path, problem }), _)) => {
-            let finding = format!("{}:{problem}", path.display());
-            report.wrong(Check::Config, finding).mend(edit(&path, problem.place.line));
+        Some((Err(ConfigError::Content(Mistakes { path, problems, .. })), _)) => {
+            for problem in &problems {
+                let finding = format!("{}:{problem}", path.display());
+                report.wrong(Check::Config, finding).mend(edit(&path, problem.place.line));
+            }
         }
         Some((Err(error), _)) => {
             report.wrong(Check::Config, error.to_string());

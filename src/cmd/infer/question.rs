@@ -4,7 +4,8 @@ use super::{InferArgs, schema::AnswerSchema, tools};
 use crate::{
     chat::{ChatRequest, Message, RESERVED},
     cmd::{Run, Usage},
-    files, yaml,
+    files,
+    yaml::{self, Problem},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -129,8 +130,11 @@ pub(super) fn structured<T: DeserializeOwned>(path: &Path, takes: &str) -> anyho
     let read = match yaml::from_str(&text) {
         Ok((value, _)) => Ok(value),
         // JSON that names a thing twice is not meant either.
-        Err(problem) if problem.is_duplicate() => Err(problem),
-        Err(problem) => serde_json::from_str(&text).map_err(|_| problem),
+        Err(problems) if problems.iter().any(Problem::is_duplicate) => Err(problems),
+        Err(problems) => serde_json::from_str(&text).map_err(|_| problems),
     };
-    read.map_err(|problem| Usage(format!("{}:{problem} ({takes})", path.display())).into())
+    read.map_err(|problems| {
+        let told: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect();
+        Usage(format!("{} ({takes})", told.join("; "))).into()
+    })
 }

@@ -14,7 +14,7 @@ pub(super) const LLAMACPP: &str = "llamacpp-managed";
 
 /// A name or a list of names.
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a name or a list of names")]
+#[serde(untagged, expecting = "`failoverFor` is a name or a list of names")]
 pub(super) enum OneOrMany {
     One(#[schemars(with = "LlmName")] String),
     Many(#[schemars(with = "Vec<LlmName>")] Vec<String>),
