@@ -45,6 +45,10 @@ pub(crate) struct FailoversArgs {
     interval: Duration,
     /// Really send one short prompt through permission and provider: of every failover, or of this LLM
     #[arg(long, num_args = 0..=1, value_name = "LLM", conflicts_with = "events")]
+    #[expect(
+        clippy::option_option,
+        reason = "a flag with a value that may be left out, in clap's own words"
+    )]
     drill: Option<Option<LlmName>>,
     /// List the failovers that happened on this machine, or were refused
     #[arg(long)]

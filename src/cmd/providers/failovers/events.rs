@@ -28,7 +28,7 @@ pub(super) fn list(
         // Nothing could be said of anything.
         Err(error @ JournalError::NoFolder) => return Err(error.into()),
         Err(error) => {
-            run.warn(format_args!("failovers of commands that were killed may be missing: {error}"))
+            run.warn(format_args!("failovers of commands that were killed may be missing: {error}"));
         }
     }
     let past = Past::read(&run.env, since)?;
