@@ -255,6 +255,7 @@ impl Ask<'_, '_> {
         let lent = provider::lend(permit, &env, patience, &mut |stage| progress.tell(stage));
         progress.end();
         lent.map_err(|error| {
+            self.journal_not_ready(permit.cause(), provider, started.elapsed());
             if let Err(over) = self.time_left() {
                 self.run.note(format_args!(
                     "{name} was still starting and is given up if nobody else waits for it; to have it ready: \
@@ -267,7 +268,6 @@ impl Ask<'_, '_> {
             if let Err(closed) = self.record(record) {
                 return given_up(closed);
             }
-            self.journal_not_ready(permit.cause(), provider);
             InferFailure::not_lent(permit.cause().clone(), &provider.name, &error)
         })
     }

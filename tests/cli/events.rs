@@ -1,7 +1,10 @@
 //! `providers failovers --events`: what happened on this machine, and what was refused.
 
-use crate::support::{Client, LIMIT, PROMPT, Stage, provider, says};
-use fakes::Fault;
+use crate::{
+    engine_stage::EngineStage,
+    support::{Client, LIMIT, PROMPT, Stage, provider, says},
+};
+use fakes::{FakeEngine, Fault};
 use mcp_api::{FailoverPolicy, LlmPatch};
 use predicates::prelude::*;
 use serde_json::{Value, json};
@@ -171,4 +174,17 @@ fn who_has_logged_in_is_called_by_the_servers_name_also_while_it_is_away() {
     assert!(
         csv(&stage.dana, &[]).contains(",dana@example.com,chat-prod,connection refused,unknown,,,refused,")
     );
+}
+
+#[test]
+fn an_engine_that_was_not_ready_in_time_is_an_event() {
+    let engine = FakeEngine::llama().gated();
+    let stage = EngineStage::of(&engine, "");
+    stage.infer(&["--timeout", "1s"]).code(7).stderr(says("--timeout 1 s is over"));
+    let event = items(&stage.dana).pop().unwrap();
+    assert_eq!(
+        json!([event["verdict"], event["provider"], event["outcome"]]),
+        json!(["allowed", "laptop", "not_ready"])
+    );
+    assert!((900..10_000).contains(&event["durationMs"].as_u64().unwrap()), "{event}");
 }

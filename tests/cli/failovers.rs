@@ -6,6 +6,7 @@ use crate::{
     support::{LIMIT, Stage, assert_logged, says},
 };
 use fakes::FakeEngine;
+use mcp_api::{FailoverPolicy, LlmPatch};
 use predicates::prelude::*;
 use rexpect::session::spawn_command;
 use rustix::process::Signal;
@@ -66,6 +67,20 @@ fn a_watch_ends_at_once_and_asks_no_more_often_than_it_was_told_to() {
     let wrong = |args: &[&str]| stage.dana.cmd(args).assert().code(2).stdout("");
     wrong(&["providers", "failovers", "--watch"]).stderr(says("--probe"));
     wrong(&["providers", "failovers", "--probe", "--interval", "1s"]).stderr(says("--watch"));
+}
+
+#[test]
+fn a_permission_is_short_in_the_table_and_whole_in_a_note() {
+    let mut stage = Stage::new();
+    let probe = || stage.dana.cmd(&WATCH[..3]).assert().code(3);
+    let forbid = LlmPatch { failover: Some(FailoverPolicy::Forbidden), ..LlmPatch::default() };
+    stage.mcpd.patch_llm("chat-prod", &forbid);
+    let row = |word: &str| predicate::str::is_match(format!(" {word} +running +no\n$")).unwrap();
+    let whole = says("note: chat-prod: denied: the administrator forbids failovers of this LLM\n");
+    probe().stdout(row("denied")).stderr(whole);
+    stage.mcpd.stop();
+    let unknown = stage.dana.cmd(&WATCH[..3]).assert().code(3);
+    unknown.stdout(row("unknown")).stderr(says("note: chat-prod: unknown: cannot reach 127.0.0.1"));
 }
 
 #[test]

@@ -26,15 +26,15 @@ impl Ask<'_, '_> {
         }
     }
 
-    /// Writes down that a permitted provider could not be asked.
-    pub(super) fn journal_not_ready(&mut self, cause: &CallFailure, provider: &Provider) {
+    /// Writes down that a permitted provider could not be asked, after it was waited for so long.
+    pub(super) fn journal_not_ready(&mut self, cause: &CallFailure, provider: &Provider, waited: Duration) {
         // It was asked before, and this was the second try.
         if self.underway.is_some() {
             return;
         }
         let failover = self.wanted(cause);
         let stand_in = failover_journal::stand_in(provider);
-        let written = failover.not_ready(stand_in, self.took(), &self.run.env);
+        let written = failover.not_ready(stand_in, self.took() + waited, &self.run.env);
         self.tell_unwritten(written);
     }
 

@@ -106,6 +106,9 @@ pub(super) fn round(run: &mut Run<'_>) -> anyhow::Result<Round> {
         let key = LlmKey::Name(llm.clone());
         let verdict = permission::ask(run, &gateway, &server.origin(), &key, Known::default()).verdict;
         let readiness = readiness(run, provider, &server);
+        if let (_, Some(all)) = shown(&verdict) {
+            round.notes.push(format!("{llm}: {all}"));
+        }
         if let Readiness::Down(why) = &readiness {
             round.notes.push(format!("{}: {why}", provider.name));
         }
@@ -134,7 +137,7 @@ fn row(llm: &LlmName, provider: &Provider, verdict: &Verdict, readiness: Readine
     };
     let mut cells = document.failover.cells();
     cells.extend([
-        shown(verdict),
+        shown(verdict).0,
         document.engine.state.replace('_', " "),
         if document.ready { "yes" } else { "no" }.into(),
         document.checked_at.clone(),
@@ -158,10 +161,11 @@ impl Engine {
     }
 }
 
-/// A verdict as short as a table wants it: a status says all that people need.
-pub(super) fn shown(verdict: &Verdict) -> String {
+/// A verdict as short as a table wants it, and all of it where that leaves something out.
+pub(super) fn shown(verdict: &Verdict) -> (String, Option<String>) {
     match verdict.outcome() {
-        Err(Why::Denied(Denial::Status(status))) => format!("denied ({status})"),
-        Ok(()) | Err(_) => verdict.to_string(),
+        Ok(()) => (verdict.word().to_owned(), None),
+        Err(Why::Denied(Denial::Status(status))) => (format!("denied ({status})"), None),
+        Err(_) => (verdict.word().to_owned(), Some(verdict.to_string())),
     }
 }

@@ -119,7 +119,7 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
         let key = LlmKey::Name(self.llm.clone());
         let probed = permission::ask(self.run, &self.gateway, &self.server.origin(), &key, known);
         self.decision_seen |= probed.decision_sent;
-        self.permission = Some((probe::shown(&probed.verdict), Permission::of(&probed.verdict)));
+        self.permission = Some((probe::shown(&probed.verdict).0, Permission::of(&probed.verdict)));
         probed.verdict
     }
 
