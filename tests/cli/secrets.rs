@@ -74,7 +74,7 @@ fn k02_an_engine_sees_only_the_variables_that_it_may_see_and_nobody_a_token() {
     command.assert().code(0);
     let environment = engine.environment();
     let names: Vec<_> = environment.keys().map(String::as_str).collect();
-    let own = ["MCPCTL_ENGINE", "VLLM_API_KEY", "VLLM_HOST_IP", "VLLM_NO_USAGE_STATS"];
+    let own = ["MCPCTL_ENGINE", "VLLM_API_KEY", "VLLM_HOST_IP", "VLLM_NO_USAGE_STATS", "VLLM_RPC_BASE_PATH"];
     let mut expected = [&["FAKE_ENGINE", "HOME", "LANG", "PATH"], &own[..]].concat();
     expected.sort_unstable();
     assert_eq!(names, expected);
