@@ -6,6 +6,7 @@
 
 mod command;
 pub mod expiry;
+mod keyring;
 
 pub use command::{NoCommand, TokenCommand};
 
@@ -41,8 +42,22 @@ pub enum Source {
     File(PathBuf),
     /// The file that `auth login` wrote.
     Stored(PathBuf),
+    /// The keyring of the desktop, where `auth login --keyring` put it.
+    Keyring,
     /// The `tokenCommand` of the context.
     Command,
+}
+
+/// Whether this program was built to talk to keyrings.
+pub const HAS_KEYRING: bool = cfg!(feature = "keyring");
+
+/// Where a token is kept between two commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// In a file of mode 0600.
+    File,
+    /// In the keyring of the desktop.
+    Keyring,
 }
 
 impl fmt::Display for Source {
@@ -51,6 +66,7 @@ impl fmt::Display for Source {
             Self::Environment => "environment",
             Self::File(_) => "named file",
             Self::Stored(_) => "file (0600)",
+            Self::Keyring => "keyring",
             Self::Command => "command",
         })
     }
@@ -83,6 +99,12 @@ pub enum CredentialError {
         /// What happened.
         why: String,
     },
+    /// This program cannot talk to a keyring.
+    #[error("this mcpctl was built without keyrings (cargo build --features keyring)")]
+    NoKeyring,
+    /// The keyring gives or takes no token.
+    #[error("the keyring: {0}")]
+    Keyring(String),
     /// Neither `HOME` nor `XDG_CONFIG_HOME` is set.
     #[error("there is no folder for the token: set HOME or XDG_CONFIG_HOME")]
     NoFolder,
@@ -123,7 +145,10 @@ pub fn own(env: &Environment, server: &Server) -> Result<Credential, CredentialE
 #[must_use]
 pub fn at_hand(env: &Environment, named: Option<&Path>, server: &Server) -> Option<Credential> {
     match given(env, named) {
-        Ok(None) if server.token_command.is_none() => find_stored(env, &server.origin()).ok(),
+        Ok(None) if server.token_command.is_none() => match stored(env, &server.origin()) {
+            Ok(Stored::Here(credential)) => Some(credential),
+            Ok(Stored::InKeyring) | Err(_) => None,
+        },
         Ok(given) => given,
         Err(_) => None,
     }
@@ -149,24 +174,54 @@ fn given(env: &Environment, named: Option<&Path>) -> Result<Option<Credential>, 
 
 /// The token that is stored for a server, whatever flags and variables say.
 pub fn find_stored(env: &Environment, origin: &str) -> Result<Credential, CredentialError> {
-    let missing = || CredentialError::Missing(origin.to_owned());
-    let path = stored(env, origin).ok_or_else(missing)?;
-    match from_file(&path, Source::Stored(path.clone())) {
-        Err(CredentialError::File(FileError::Missing(_))) => Err(missing()),
-        other => other,
+    match stored(env, origin)? {
+        Stored::Here(credential) => Ok(credential),
+        Stored::InKeyring => Ok(Credential { token: keyring::find(origin)?, source: Source::Keyring }),
     }
 }
 
-/// Keeps a token for one server.
-pub fn store(env: &Environment, origin: &str, token: &Secret) -> Result<PathBuf, CredentialError> {
-    let path = stored(env, origin).ok_or(CredentialError::NoFolder)?;
-    files::write_private(&path, format!("{}\n", token.expose()).as_bytes())?;
-    Ok(path)
+/// What the file of an origin holds.
+enum Stored {
+    Here(Credential),
+    InKeyring,
+}
+
+fn stored(env: &Environment, origin: &str) -> Result<Stored, CredentialError> {
+    let missing = || CredentialError::Missing(origin.to_owned());
+    let path = path(env, origin).ok_or_else(missing)?;
+    match files::read_secret(&path, SIZE_MAX) {
+        Ok(bytes) if bytes == keyring::MARK.as_bytes() => Ok(Stored::InKeyring),
+        Ok(bytes) => {
+            let token = parse_bytes(&bytes, &path.display().to_string())?;
+            Ok(Stored::Here(Credential { token, source: Source::Stored(path) }))
+        }
+        Err(FileError::Missing(_)) => Err(missing()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps a token for one server, in one place: what an earlier login put into the keyring does not stay there.
+pub fn store(env: &Environment, origin: &str, token: &Secret, how: Keeping) -> Result<(), CredentialError> {
+    let path = path(env, origin).ok_or(CredentialError::NoFolder)?;
+    let text = match how {
+        Keeping::File => {
+            forget(env, origin)?;
+            format!("{}\n", token.expose())
+        }
+        Keeping::Keyring => {
+            keyring::store(origin, token)?;
+            keyring::MARK.to_owned()
+        }
+    };
+    Ok(files::write_private(&path, text.as_bytes())?)
 }
 
 /// Forgets the stored token of a server. False if there was none.
 pub fn forget(env: &Environment, origin: &str) -> Result<bool, CredentialError> {
-    let path = stored(env, origin).ok_or(CredentialError::NoFolder)?;
+    let path = path(env, origin).ok_or(CredentialError::NoFolder)?;
+    if let Ok(Stored::InKeyring) = stored(env, origin) {
+        keyring::forget(origin)?;
+    }
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -184,10 +239,12 @@ pub fn parse(text: &str, what: &str) -> Result<Secret, CredentialError> {
 
 /// Reads a token from a file of one's own.
 pub fn read_file(path: &Path) -> Result<Secret, CredentialError> {
-    let bytes = files::read_secret(path, SIZE_MAX)?;
-    let what = path.display().to_string();
-    let text = std::str::from_utf8(&bytes).map_err(|_| CredentialError::Malformed(what.clone()))?;
-    parse(text, &what)
+    parse_bytes(&files::read_secret(path, SIZE_MAX)?, &path.display().to_string())
+}
+
+fn parse_bytes(bytes: &[u8], what: &str) -> Result<Secret, CredentialError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| CredentialError::Malformed(what.to_owned()))?;
+    parse(text, what)
 }
 
 fn from_file(path: &Path, source: Source) -> Result<Credential, CredentialError> {
@@ -195,7 +252,7 @@ fn from_file(path: &Path, source: Source) -> Result<Credential, CredentialError>
 }
 
 /// `credentials/https%3a%2f%2fmcpd.example.com`.
-fn stored(env: &Environment, origin: &str) -> Option<PathBuf> {
+fn path(env: &Environment, origin: &str) -> Option<PathBuf> {
     Some(env.config_folder()?.join("credentials").join(file_name(origin)))
 }
 
@@ -232,7 +289,7 @@ mod tests {
             ("XDG_CONFIG_HOME", folder.path().to_str().unwrap()),
             ("PATH", "/usr/bin:/bin"),
         ]);
-        store(&env, "https://a.example", &Secret::new("stored")).unwrap();
+        store(&env, "https://a.example", &Secret::new("stored"), Keeping::File).unwrap();
         let token = |words| find(&env, None, &server(words)).map(|found| found.token.expose().to_owned());
         assert_eq!(token(&[]).unwrap(), "stored");
         assert_eq!(token(&["echo", "printed"]).unwrap(), "printed");
@@ -242,11 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_keyring_is_marked_and_is_not_at_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
+        store(&env, "https://a.example", &Secret::new("stored"), Keeping::File).unwrap();
+        std::fs::write(path(&env, "https://a.example").unwrap(), keyring::MARK).unwrap();
+        assert!(matches!(stored(&env, "https://a.example"), Ok(Stored::InKeyring)));
+        assert!(at_hand(&env, None, &server(&[])).is_none());
+        assert!(parse(keyring::MARK, "x").is_err(), "the mark is no token");
+    }
+
+    #[test]
     fn what_is_at_hand_needs_no_program() {
         let folder = tempfile::tempdir().unwrap();
         let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
         assert!(at_hand(&env, None, &server(&[])).is_none());
-        store(&env, "https://a.example", &Secret::new("stored")).unwrap();
+        store(&env, "https://a.example", &Secret::new("stored"), Keeping::File).unwrap();
         assert_eq!(at_hand(&env, None, &server(&[])).unwrap().token.expose(), "stored");
         assert!(at_hand(&env, None, &server(&["echo", "x"])).is_none());
         let given = env.with("MCPCTL_TOKEN", "given");
@@ -257,7 +325,7 @@ mod tests {
     fn a_stored_token_is_found_for_its_own_origin_only() {
         let folder = tempfile::tempdir().unwrap();
         let env = Environment::from([("XDG_CONFIG_HOME", folder.path().to_str().unwrap())]);
-        store(&env, "https://a.example", &Secret::new("t1")).unwrap();
+        store(&env, "https://a.example", &Secret::new("t1"), Keeping::File).unwrap();
         assert_eq!(find_stored(&env, "https://a.example").unwrap().token.expose(), "t1");
         for other in
             ["https://b.example", "http://a.example", "https://a.example:444", "https://a.example_444"]

@@ -125,9 +125,12 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<CredentialError>() {
                 return match error {
-                    CredentialError::Missing(_) | CredentialError::Command { .. } => Self::Login,
+                    CredentialError::Missing(_)
+                    | CredentialError::Command { .. }
+                    | CredentialError::Keyring(_) => Self::Login,
                     CredentialError::File(_)
                     | CredentialError::NoProgram(_)
+                    | CredentialError::NoKeyring
                     | CredentialError::Malformed(_)
                     | CredentialError::Empty(_)
                     | CredentialError::NoFolder => Self::Usage,

@@ -27,6 +27,7 @@ pub mod gateway;
 pub mod hardening;
 pub mod http;
 pub mod journal;
+pub mod limit;
 pub mod memory;
 pub mod program;
 pub mod provider;

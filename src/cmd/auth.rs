@@ -7,7 +7,7 @@ pub(super) use status::{AuthStatusItem, expires};
 use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
     config::Server,
-    credential::{self, expiry},
+    credential::{self, CredentialError, Keeping, expiry},
     exit::Exit,
     gateway::Gateway,
     journal::caller,
@@ -53,6 +53,9 @@ pub(super) struct LoginArgs {
     /// Read the token from stdin (or name a file with --token-file)
     #[arg(long)]
     token_stdin: bool,
+    /// Keep it in the keyring of the desktop instead of a file
+    #[arg(long)]
+    keyring: bool,
 }
 
 pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exit> {
@@ -76,6 +79,9 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
         ))
         .into());
     }
+    if args.keyring && !credential::HAS_KEYRING {
+        return Err(CredentialError::NoKeyring.into());
+    }
     let token = match (args.token_stdin, run.global.token_file.clone()) {
         (true, None) => credential::parse(run.read_input(16 << 10)?.trim_end(), "standard input")?,
         (false, Some(path)) => credential::read_file(&path)?,
@@ -86,7 +92,8 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
         }
     };
     let who = ask_whoami(run, &server, token.clone())?;
-    credential::store(&run.env, &server.origin(), &token)?;
+    let how = if args.keyring { Keeping::Keyring } else { Keeping::File };
+    credential::store(&run.env, &server.origin(), &token, how)?;
     run.say(format_args!("Logged in to {server} as {}", who.subject.name))?;
     if run.env.var("MCPCTL_TOKEN").is_some() || run.env.var("MCPCTL_TOKEN_FILE").is_some() {
         run.warn("MCPCTL_TOKEN or MCPCTL_TOKEN_FILE is set and is used instead of the stored token");

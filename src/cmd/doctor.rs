@@ -19,11 +19,6 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use finding::{Outcome, Report};
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
 
 /// Look whether everything is well: settings, token, network, server, clock, providers, engines
 ///
@@ -93,26 +88,4 @@ fn mend_line(finding: &Finding) -> Option<String> {
     let mend = finding.mend.as_ref()?;
     matches!(finding.result, Outcome::Wrong | Outcome::Remark)
         .then(|| format!("to mend {}: {}", finding.name(), crate::render::plain(mend)))
-}
-
-/// What a look gives, unless it takes too long: a name server, a network disk or a device may never answer. What is
-/// given up ends with the program.
-fn within<T: Send + 'static>(limit: Duration, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (tell, told) = mpsc::channel();
-    let began = Instant::now();
-    thread::Builder::new().spawn(move || tell.send(look())).ok()?;
-    told.recv_timeout(limit.saturating_sub(began.elapsed())).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_that_never_ends_is_given_up() {
-        assert_eq!(within(Duration::from_secs(30), || 1), Some(1));
-        let (held, never) = mpsc::channel::<()>();
-        assert_eq!(within(Duration::from_millis(50), move || never.recv().is_ok()), None);
-        drop(held);
-    }
 }

@@ -226,3 +226,13 @@ fn what_is_remembered_of_a_token_is_not_asked_for_again() {
     let asked: Vec<_> = central.requests().iter().map(|request| request.target.clone()).collect();
     assert_eq!(asked, ["/api/v1/whoami", "/api/v1/llms"]);
 }
+
+#[test]
+#[cfg(not(feature = "keyring"))]
+fn a_build_without_keyrings_says_so_before_anything_is_sent() {
+    let central = Evild::answering(wire::http(200, &[], "{}"));
+    let dana = Client::stranger(&central.url());
+    let mut login = dana.cmd(["auth", "login", "--token-stdin", "--keyring"]);
+    login.write_stdin("mcpd_a_b").assert().code(2).stdout("").stderr(says("built without keyrings"));
+    assert_eq!(central.connections(), 0);
+}

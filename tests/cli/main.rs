@@ -11,6 +11,7 @@ mod audit;
 mod bounds;
 mod bugs;
 mod ci;
+mod clock;
 mod commands;
 mod completion;
 mod contract;
@@ -40,6 +41,8 @@ mod files;
 mod footprint;
 mod infer;
 mod infer_options;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod kill_rounds;
 mod kill_stage;
 mod kills;

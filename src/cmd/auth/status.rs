@@ -24,7 +24,7 @@ pub(crate) struct AuthStatusItem {
     server: String,
     /// Whom the server takes you for; empty if it could not be asked.
     user: String,
-    /// Where the token comes from: environment, named file, file (0600), command, or none.
+    /// Where the token comes from: environment, named file, file (0600), keyring, command, or none.
     token_source: String,
     /// When the token ends, for people: `in 30d`, `expired`, `never`; empty if the server could not be asked.
     expires: String,

@@ -1,13 +1,11 @@
 //! What engines have left behind: processes without their supervisor, records that cannot be read, engines that no
 //! provider declares any more.
 
-use super::{
-    finding::{Check, Report, quoted},
-    within,
-};
+use super::finding::{Check, Report, quoted};
 use crate::{
     cmd::Run,
     engine::{Condition, EngineError, Place, PlaceError, Status},
+    limit::within,
     providers_file::ProvidersFile,
 };
 use mcp_api::name::check_name;

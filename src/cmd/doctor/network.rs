@@ -1,9 +1,6 @@
 //! The way to the server: its name, its certificate, its answer, its clock, and what it makes of the token.
 
-use super::{
-    finding::{Check, Report},
-    within,
-};
+use super::finding::{Check, Report};
 use crate::{
     cmd::{Run, auth},
     config::Server,
@@ -14,6 +11,7 @@ use crate::{
     failover::{CallFailure, Fault, Unreachable},
     gateway::{Gateway, Reached, reach},
     http,
+    limit::within,
 };
 use jiff::{SignedDuration, Timestamp};
 use mcp_api::{Whoami, paths};

@@ -1,14 +1,12 @@
 //! The provider file, and whether each provider could answer.
 
-use super::{
-    finding::{Check, Report, edit, quoted},
-    within,
-};
+use super::finding::{Check, Report, edit, quoted};
 use crate::{
     cmd::Run,
     config::Server,
     engine::{Unfit, launch},
     gateway::Gateway,
+    limit::within,
     provider::{self, Readiness},
     providers_file::{Kind, Provider, ProvidersError, ProvidersFile},
     yaml::Mistakes,

@@ -1,15 +1,13 @@
 //! What is set on this machine: variables, folders, the config, the token.
 
-use super::{
-    finding::{Check, Report, edit, quoted},
-    within,
-};
+use super::finding::{Check, Report, edit, quoted};
 use crate::{
     cmd::Run,
     config::{Config, ConfigError, Server},
     credential::{self, Credential, CredentialError, Source},
     files::{self, FileError},
     http,
+    limit::within,
     yaml::Mistakes,
 };
 use rustix::fs::{Access, access, statvfs};
@@ -187,6 +185,7 @@ pub(super) fn credential(run: &Run<'_>, server: Option<&Server>, report: &mut Re
                 Source::Environment => "from MCPCTL_TOKEN".to_owned(),
                 Source::File(path) => format!("from {}, which only you can read", path.display()),
                 Source::Stored(path) => format!("stored in {}, which only you can read", path.display()),
+                Source::Keyring => "in the keyring of the desktop".into(),
                 Source::Command => "from the tokenCommand of the context".into(),
             };
             report.ok(Check::Credential, finding);
@@ -203,6 +202,8 @@ pub(super) fn credential(run: &Run<'_>, server: Option<&Server>, report: &mut Re
                 CredentialError::Missing(_)
                 | CredentialError::Malformed(_)
                 | CredentialError::File(_)
+                | CredentialError::Keyring(_)
+                | CredentialError::NoKeyring
                 | CredentialError::NoProgram(_)
                 | CredentialError::Command { .. } => match (&server.token_command, &server.context) {
                     (Some(_), Some(_)) => "\"${EDITOR:-vi}\" \"$(mcpctl config path)\"".into(),

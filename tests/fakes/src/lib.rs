@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Mcpd`] | the server as a child process with a database of its own |
 //! | [`Postgres`] | a cluster of its own |
+//! | [`Keyring`] | GNOME Keyring on a bus of its own |
 //! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
 //! | [`Vllm`] | where vLLM and the same model for it are |
 //!
@@ -14,6 +15,7 @@
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
 //! | [`WireProxy`] | the network between mcpd and its PostgreSQL |
 //! | [`SlowDisk`] | the disk below a database file |
+//! | [`WrongClock`] | a clock on the wall that somebody has set wrong |
 //! | [`Refusing`], [`Blackhole`] | an address where nobody listens, and one where nobody answers |
 //!
 //! Everything listens on loopback only, ends with its value, and is waited for by signal: no test here sleeps for
@@ -35,6 +37,7 @@ mod evild;
 pub mod fake_engine;
 mod gate;
 pub mod http;
+mod keyring;
 mod llama;
 mod mcpd;
 mod postgres;
@@ -47,6 +50,7 @@ mod vllm;
 mod wait;
 pub mod wire;
 mod wire_proxy;
+mod wrong_clock;
 
 pub use address::{Blackhole, Refusing};
 pub use canary::{Canary, process_args_and_env};
@@ -55,6 +59,7 @@ pub use evild::{Evild, Script, Step};
 pub use fake_engine::{FakeEngine, Hang, Worker, alive};
 pub use gate::Gate;
 pub use http::{Exchange, Request, Response};
+pub use keyring::Keyring;
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
 pub use postgres::Postgres;
@@ -63,3 +68,4 @@ pub use tls::Certificate;
 pub use vllm::Vllm;
 pub use wait::{required, wait_until};
 pub use wire_proxy::WireProxy;
+pub use wrong_clock::WrongClock;

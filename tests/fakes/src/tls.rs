@@ -2,13 +2,18 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Which certificate a double shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
     /// Signed by the double's authority, for `127.0.0.1` and `localhost`, valid today.
     Good,
+    /// Like a good one, but it began a year ago and ends in a year.
+    TwoYears,
     /// Like a good one, but it ended in 2001.
     Expired,
     /// Like a good one, but for `elsewhere.invalid`.
@@ -24,7 +29,9 @@ pub(crate) fn server_config(certificate: Certificate) -> (Arc<ServerConfig>, Str
     let params = params(certificate);
     let leaf = match certificate {
         Certificate::SelfSigned => params.self_signed(&key),
-        Certificate::Good | Certificate::Expired | Certificate::WrongName => params.signed_by(&key, &ca),
+        Certificate::Good | Certificate::TwoYears | Certificate::Expired | Certificate::WrongName => {
+            params.signed_by(&key, &ca)
+        }
     };
     let chain = vec![leaf.expect("a certificate").der().clone()];
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
@@ -47,10 +54,17 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 fn params(certificate: Certificate) -> CertificateParams {
     let names: &[&str] = match certificate {
         Certificate::WrongName => &["elsewhere.invalid"],
-        Certificate::Good | Certificate::Expired | Certificate::SelfSigned => &["127.0.0.1", "localhost"],
+        Certificate::Good | Certificate::TwoYears | Certificate::Expired | Certificate::SelfSigned => {
+            &["127.0.0.1", "localhost"]
+        }
     };
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names).expect("names");
+    if certificate == Certificate::TwoYears {
+        let (now, year) = (SystemTime::now(), Duration::from_hours(365 * 24));
+        params.not_before = (now - year).into();
+        params.not_after = (now + year).into();
+    }
     if certificate == Certificate::Expired {
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(2001, 1, 1);
@@ -69,7 +83,6 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
-        time::Duration,
     };
 
     fn get(evild: &Evild) -> std::io::Result<String> {
