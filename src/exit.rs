@@ -97,7 +97,7 @@ impl Exit {
             }
             Self::Incomplete => (
                 "incomplete",
-                "output began and was cut, or --strict and the model was not done: do not use it",
+                "output began and was cut, or is not what --strict or --schema asks for: do not use it",
             ),
             Self::Rejected => ("rejected", "the request itself is wrong (400, 404, 413, 422): change it"),
             Self::OutputClosed => ("closed", "nobody reads standard output any more (as by SIGPIPE)"),

@@ -27,9 +27,11 @@ struct Line {
 }
 
 impl Run<'_> {
-    /// Says whether there is somebody before whose eyes a line may move.
+    /// Says whether there is somebody before whose eyes a line may move. A terminal of no type is taken for one that
+    /// cannot.
     pub(super) fn shows_waiting(&self) -> bool {
-        self.io.err_is_terminal && !self.global.quiet && !self.is_dumb()
+        let may_move = self.env.var("TERM").is_some() && !self.is_dumb();
+        self.io.err_is_terminal && !self.global.quiet && may_move
     }
 
     /// Shows from now on what is waited for.
@@ -74,7 +76,7 @@ impl Line {
     /// None where no thread can be had: a line that does not move is no reason to fail.
     fn new() -> Option<Self> {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}").ok()?);
+        bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").ok()?);
         let (over, ended) = channel();
         let moved = bar.clone();
         let thread = Builder::new().spawn(move || move_until(&ended, &moved)).ok()?;

@@ -106,6 +106,15 @@ fn a_conversation_passes_through_untouched() {
         run.code(0).stdout(format!("{TEN_WORDS}\n"));
         assert_eq!(stage.upstream.bodies().pop().unwrap()["messages"], conversation, "{name}");
     }
+    let piped = stage
+        .dana
+        .cmd(["infer", "chat-prod", "--messages", "-"])
+        .write_stdin(conversation.to_string())
+        .assert();
+    piped.code(0);
+    assert_eq!(stage.upstream.bodies().pop().unwrap()["messages"], conversation);
+    let twice = stage.dana.cmd(["infer", "chat-prod", "-", "--messages", "-"]).write_stdin("[]").assert();
+    twice.code(2).stderr(says("there is one stdin"));
     // What is asked besides comes after it.
     let path = stage.dana.file("m.json", json!([{ "role": "user", "content": "one" }]).to_string());
     stage.dana.infer(&["--messages", &path]).code(0);
@@ -327,6 +336,12 @@ fn strict_takes_nothing_but_a_model_that_was_done() {
     stage.dana.infer(&["--max-tokens", "10"]).code(0).stdout(format!("{TEN_WORDS}\n")).stderr(told);
     let refused = says("the answer is truncated (finish_reason: length)");
     stage.dana.infer(&["--max-tokens", "10", "--strict"]).code(8).stderr(refused);
+    stage.upstream.set_fault(Fault::FinishReason("content_filter".into()));
+    stage
+        .dana
+        .infer(&["--strict"])
+        .code(8)
+        .stderr(says("the model was not done (finish_reason: content_filter)"));
     let events = lines(&stage.dana.infer(&["--strict", "-o", "jsonl"]).code(8));
     assert_eq!(types(&events).last(), Some(&"Error"));
     stage.upstream.set_fault(Fault::None);

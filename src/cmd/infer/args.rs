@@ -38,7 +38,7 @@ pub(crate) struct InferArgs {
     /// Add the text of these files after the question
     #[arg(short, long, value_name = "PATH")]
     pub(crate) file: Vec<PathBuf>,
-    /// A conversation to go on with: a JSON or YAML list of messages
+    /// A conversation to go on with: a JSON or YAML list of messages; "-" reads it from stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) messages: Option<PathBuf>,
     /// Tools that the model may ask for: a JSON or YAML list, as the chat API takes it. Calls are printed as JSON

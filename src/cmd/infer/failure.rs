@@ -201,7 +201,11 @@ impl fmt::Display for StandInFailure {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStopped(reason) => write!(f, "the answer is truncated (finish_reason: {reason})"),
+            Self::NotStopped(reason) => {
+                let what =
+                    if reason == "length" { "the answer is truncated" } else { "the model was not done" };
+                write!(f, "{what} (finish_reason: {reason})")
+            }
             Self::Mismatch(mismatch) => mismatch.fmt(f),
         }
     }

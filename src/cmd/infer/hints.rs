@@ -37,17 +37,21 @@ impl About {
     }
 
     fn of_a_cut_answer(&self) -> String {
-        let written =
-            if self.withheld { "nothing of it was written" } else { "what was written is incomplete" };
-        format!("{written}; a failover never continues another model's answer: run the command again")
+        let what = match (&self.partial, self.withheld) {
+            (Some(_), _) => "partialContent is incomplete",
+            (None, true) => "nothing of it was written",
+            (None, false) => "what was written is incomplete",
+        };
+        format!("{what}; a failover never continues another model's answer: run the command again")
     }
 
     fn of_an_unfit_answer(&self) -> String {
-        if self.withheld {
-            "it was not written; to see it: -o json. Run the command again".into()
-        } else {
-            "do not use what was written; run the command again".into()
-        }
+        let what = match (&self.partial, self.withheld) {
+            (Some(_), _) => "do not use it, it is only there to be looked at",
+            (None, true) => "it was not written (-o json shows it)",
+            (None, false) => "do not use what was written",
+        };
+        format!("{what}; run the command again")
     }
 
     /// The server failed, and nothing took over.

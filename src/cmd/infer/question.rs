@@ -39,7 +39,8 @@ fn messages(args: &InferArgs, run: &mut Run<'_>) -> anyhow::Result<Vec<Message>>
         messages.push(Message::text("system", system));
     }
     if let Some(path) = &args.messages {
-        let conversation: Vec<Message> = structured(path, "--messages takes a list of messages")?;
+        let text = if reads_conversation(args) { run.read_input(PROMPT_MAX)? } else { text_file(path)? };
+        let conversation: Vec<Message> = parsed(&text, path, "--messages takes a list of messages")?;
         messages.extend(conversation);
     }
     let prompt = prompt(args, run)?;
@@ -53,6 +54,11 @@ fn messages(args: &InferArgs, run: &mut Run<'_>) -> anyhow::Result<Vec<Message>>
     }
 }
 
+/// Standard input is the conversation, and not a part of the question.
+fn reads_conversation(args: &InferArgs) -> bool {
+    args.messages.as_deref() == Some(Path::new("-"))
+}
+
 /// The question, the files and what was piped in, with a blank line between.
 fn prompt(args: &InferArgs, run: &mut Run<'_>) -> anyhow::Result<String> {
     let mut parts = Vec::new();
@@ -61,7 +67,10 @@ fn prompt(args: &InferArgs, run: &mut Run<'_>) -> anyhow::Result<String> {
     for path in &args.file {
         parts.push(text_file(path)?);
     }
-    if from_input || !run.io.input_is_terminal {
+    if from_input && reads_conversation(args) {
+        return Err(Usage("PROMPT and --messages cannot both be \"-\": there is one stdin".into()).into());
+    }
+    if from_input || (!run.io.input_is_terminal && !reads_conversation(args)) {
         parts.push(run.read_input(PROMPT_MAX)?);
     }
     let parts: Vec<&str> =
@@ -126,15 +135,19 @@ fn text_file(path: &Path) -> anyhow::Result<String> {
 /// YAML is a little less than JSON: it has no surrogate pairs, by which many programs write an emoji. A problem is told
 /// without the text around it, which is a prompt.
 pub(super) fn structured<T: DeserializeOwned>(path: &Path, takes: &str) -> anyhow::Result<T> {
-    let text = text_file(path)?;
-    let read = match yaml::from_str(&text) {
+    parsed(&text_file(path)?, path, takes)
+}
+
+fn parsed<T: DeserializeOwned>(text: &str, path: &Path, takes: &str) -> anyhow::Result<T> {
+    let read = match yaml::from_str(text) {
         Ok((value, _)) => Ok(value),
         // JSON that names a thing twice is not meant either.
         Err(problems) if problems.iter().any(Problem::is_duplicate) => Err(problems),
-        Err(problems) => serde_json::from_str(&text).map_err(|_| problems),
+        Err(problems) => serde_json::from_str(text).map_err(|_| problems),
     };
     read.map_err(|problems| {
-        let told: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect();
+        let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+        let told: Vec<_> = problems.iter().map(|problem| format!("{name}:{problem}")).collect();
         Usage(format!("{} ({takes})", told.join("; "))).into()
     })
 }
