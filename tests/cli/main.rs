@@ -47,6 +47,7 @@ mod kill_rounds;
 mod kill_stage;
 mod kills;
 mod manual;
+mod packages;
 mod primary;
 mod probe;
 mod pty;
