@@ -75,6 +75,15 @@ impl Key {
         }
     }
 
+    /// The name, or an id that stands for one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Llm(key) => key.as_str(),
+            Self::Rbac(name) | Self::Subject(_, name) => name.as_str(),
+        }
+    }
+
     /// The path of it at the server.
     #[must_use]
     pub fn path(&self) -> String {
@@ -89,11 +98,7 @@ impl Key {
 /// `llm/chat-prod`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Llm(key) => key.as_str(),
-            Self::Rbac(name) | Self::Subject(_, name) => name.as_str(),
-        };
-        write!(f, "{}/{name}", self.kind().word())
+        write!(f, "{}/{}", self.kind().word(), self.name())
     }
 }
 

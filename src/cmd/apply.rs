@@ -5,7 +5,8 @@ pub(super) mod prune;
 pub(super) mod report;
 pub(super) mod sources;
 
-pub(super) use halted::Halted;
+pub(super) use halted::{Halted, HaltedDetail};
+pub(crate) use report::{ApplyResult, DeleteResult};
 
 use super::Run;
 use crate::{
@@ -63,7 +64,7 @@ pub(super) fn purpose(dry_run: Option<DryRun>) -> Purpose {
 
 pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit> {
     let purpose = purpose(args.dry_run);
-    let mut report = Report::new(run, "ApplyResult", purpose)?;
+    let mut report = Report::new(run, purpose)?;
     let documents = sources::read(run, &args.files, args.prune)?;
     let gateway = run.gateway()?;
     let mut absent = BTreeSet::new();
@@ -87,7 +88,7 @@ pub(super) fn apply(run: &mut Run<'_>, args: &ApplyArgs) -> anyhow::Result<Exit>
         warn_of_unlabelled(run, selector, &documents);
         prune::prune(run, &gateway, selector, &documents, purpose, &mut report)?;
     }
-    report.finish(run)?;
+    report.applied(run)?;
     Ok(Exit::Ok)
 }
 

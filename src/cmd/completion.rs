@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The variable by which the scripts ask. It has a name of its own, since whoever has it set gets no commands.
+/// The variable by which the scripts ask.
 const VARIABLE: &str = "_MCPCTL_COMPLETE";
 
 /// Nobody waits longer for a list of names.
@@ -75,20 +75,21 @@ pub(super) fn run(run: &mut Run<'_>, args: &CompletionArgs) -> anyhow::Result<Ex
 /// Answers a shell's question, if this is one: `_MCPCTL_COMPLETE=SHELL mcpctl -- WORD...`.
 pub fn answer(args: &[OsString], env: &Environment, out: &mut dyn Write) -> Option<u8> {
     let deadline = Instant::now() + LIMIT;
-    let shell = Shell::from_str(env.var(VARIABLE)?, true).ok();
-    let words = args.iter().position(|word| word == "--").map(|at| args[at + 1..].to_vec());
-    if let (Some(shell), Some(words)) = (shell, words)
-        && !words.is_empty()
+    // Nothing but a script of ours calls it like this: the variable alone keeps nobody from a command.
+    let shell = Shell::from_str(env.var(VARIABLE)?, true).ok()?;
+    let [_, dashes, words @ ..] = args else { return None };
+    if dashes != "--" || words.is_empty() {
+        return None;
+    }
+    let typed = Arc::new(Typed::new(env.clone(), globals(words), words.to_vec(), deadline));
+    let mut command = command_line();
+    command.build();
+    let mut command = with_names(command, &typed);
+    let folder = std::env::current_dir().ok();
+    let mut answer = Vec::new();
+    if shell.completer().write_complete(&mut command, words.to_vec(), folder.as_deref(), &mut answer).is_ok()
     {
-        let typed = Arc::new(Typed::new(env.clone(), globals(&words), words.clone(), deadline));
-        let mut command = command_line();
-        command.build();
-        let mut command = with_names(command, &typed);
-        let folder = std::env::current_dir().ok();
-        let mut answer = Vec::new();
-        if shell.completer().write_complete(&mut command, words, folder.as_deref(), &mut answer).is_ok() {
-            let _ = out.write_all(&answer).and_then(|()| out.flush());
-        }
+        let _ = out.write_all(&answer).and_then(|()| out.flush());
     }
     Some(Exit::Ok.code())
 }

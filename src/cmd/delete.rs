@@ -41,7 +41,7 @@ pub(super) struct DeleteArgs {
 
 pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exit> {
     let purpose = purpose(args.dry_run);
-    let mut report = Report::new(run, "DeleteResult", purpose)?;
+    let mut report = Report::new(run, purpose)?;
     let doomed = doomed(run, args)?;
     let gateway = run.gateway()?;
     for (at, (key, source)) in doomed.iter().enumerate() {
@@ -54,7 +54,7 @@ pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exi
             }
         }
     }
-    report.finish(run)?;
+    report.deleted(run)?;
     Ok(Exit::Ok)
 }
 

@@ -4,11 +4,12 @@ use super::{Run, Usage, command_line, completion::Names};
 use crate::{
     environment::VARIABLES,
     exit::Exit,
-    render::{self, Format},
+    render::{Document, Format},
     yaml,
 };
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Explain a command, or one of: exit-codes, environment, failover
@@ -42,14 +43,22 @@ pub(super) fn topics() -> Vec<String> {
     topics.chain(commands).collect()
 }
 
+/// The version of this program.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct VersionDocument {
+    /// As in `mcpctl version`.
+    version: &'static str,
+}
+
+impl Document for VersionDocument {
+    const KIND: &'static str = "Version";
+}
+
 pub(super) fn version(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     let format = run.format(Format::Text, &[Format::Text, Format::Json])?;
     let version = env!("CARGO_PKG_VERSION");
     match format {
-        Format::Json => {
-            let document = render::document("Version", json!({ "version": version }));
-            run.print(&render::document_text(&document, format))?;
-        }
+        Format::Json => run.show_document(&VersionDocument { version }, format)?,
         _ => run.say(format_args!("mcpctl {version}"))?,
     }
     Ok(Exit::Ok)

@@ -20,6 +20,7 @@ mod tools;
 
 pub(crate) use args::{InferArgs, Total, duration};
 pub(crate) use events::InferenceEvent;
+pub(crate) use failure::FailureDetail;
 pub use failure::InferFailure;
 pub(crate) use plan::InferencePlan;
 pub(crate) use report::Inference;

@@ -158,7 +158,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
     let parsed = command.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed.map_err(|error| error.format(&mut command)) {
         Ok(cli) => cli,
-        Err(error) => return run::show_usage(&error, &args, io),
+        Err(error) => return run::show_usage(&error, &args, &env, io),
     };
     let mut run = Run::new(cli.global, env, io);
     let ended = bug::caught(|| dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)));
@@ -174,6 +174,10 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment,
 /// The schema of everything that `-o json` can print, by its `kind`.
 pub(crate) fn documents() -> Vec<(&'static str, Schema)> {
     vec![
+        schemas::one::<apply::ApplyResult>(),
+        schemas::one::<apply::DeleteResult>(),
+        schemas::one::<run::ErrorDocument<'static>>(),
+        schemas::one::<help::VersionDocument>(),
         schemas::list::<mcp_api::AuditEntry>(),
         schemas::one::<audit::AuditVerification>(),
         schemas::list::<auth::AuthStatusItem>(),

@@ -1,8 +1,10 @@
 //! One run: its flags, its environment and its three streams. Nobody else prints.
 
-use super::{
-    Color, Global, InferFailure, StartFailed, apply::Halted, columns::ColumnArgs, delivery::Delivery,
-};
+mod errors;
+
+pub(in crate::cmd) use errors::{ErrorDocument, show_usage};
+
+use super::{Color, Global, columns::ColumnArgs, delivery::Delivery};
 use crate::{
     config::{Config, ConfigError, Server},
     credential::{
@@ -10,22 +12,19 @@ use crate::{
         expiry::{self, Ending, Reader},
     },
     environment::Environment,
-    exit::Exit,
-    failover::{CallFailure, Fault},
+    failover::CallFailure,
     gateway::Gateway,
     providers_file::{ProvidersError, ProvidersFile},
     render::{self, Columns, Document, Format, Item, Listing, View, escape_lines},
-    yaml::Mistakes,
 };
 use anyhow::Context as _;
 use clap::ValueEnum;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use std::{
+    borrow::Cow,
     cell::OnceCell,
-    ffi::OsString,
     fmt,
-    io::{self, Read, Write},
+    io::{Read, Write},
     path::PathBuf,
 };
 
@@ -84,33 +83,6 @@ impl From<CallFailure> for Failure {
     }
 }
 
-/// Shows what clap has to say: help on stdout, errors on stderr, and as a document where one was asked for.
-pub(super) fn show_usage(error: &clap::Error, args: &[OsString], io: Io<'_>) -> Exit {
-    let (stream, exit) = if error.use_stderr() { (io.err, Exit::Usage) } else { (&mut *io.out, Exit::Ok) };
-    let mut shown = write!(stream, "{}", error.render());
-    if exit == Exit::Usage && asks_for_documents(args) {
-        let message = error.to_string();
-        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let content = json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message });
-        shown = io
-            .out
-            .write_all(render::document_text(&render::document("Error", content), Format::Json).as_bytes());
-    }
-    match shown {
-        Err(broken) if broken.kind() == io::ErrorKind::BrokenPipe => Exit::OutputClosed,
-        Err(_) | Ok(()) => exit,
-    }
-}
-
-/// What clap could not read is searched for the one flag that matters now.
-fn asks_for_documents(args: &[OsString]) -> bool {
-    let is = |arg: &OsString, word: &str| arg == word;
-    args.iter().any(|arg| ["-ojson", "-o=json", "--output=json"].iter().any(|word| is(arg, word)))
-        || args
-            .windows(2)
-            .any(|pair| (is(&pair[0], "-o") || is(&pair[0], "--output")) && is(&pair[1], "json"))
-}
-
 impl<'a> Run<'a> {
     pub(super) fn new(global: Global, env: Environment, io: Io<'a>) -> Self {
         Self { global, env, io, delivery: None, ending: OnceCell::new() }
@@ -164,13 +136,12 @@ impl<'a> Run<'a> {
 
     /// Shows one document.
     pub fn show_document<D: Document>(&mut self, content: &D, format: Format) -> anyhow::Result<()> {
-        let text = render::document_text(&render::envelope(content), format);
-        // YAML writes more characters as they are than a terminal should see.
-        self.print(&if self.io.out_is_terminal { escape_lines(&text) } else { text })
+        self.print(&render::document_text(&render::envelope(content), format))
     }
 
-    /// Prints a part of the answer.
+    /// Prints a part of the answer; to a terminal without anything that it would obey.
     pub fn print(&mut self, text: &str) -> anyhow::Result<()> {
+        let text = if self.io.out_is_terminal { Cow::Owned(escape_lines(text)) } else { Cow::Borrowed(text) };
         Ok(self.io.out.write_all(text.as_bytes())?)
     }
 
@@ -251,37 +222,6 @@ impl<'a> Run<'a> {
         Ok(self.io.out.flush()?)
     }
 
-    /// Shows an error to people, and as a document where documents were asked for.
-    pub(super) fn show_error(&mut self, error: &anyhow::Error) -> Exit {
-        let exit = Exit::of(error);
-        if exit == Exit::OutputClosed {
-            return exit;
-        }
-        let message = message(error);
-        if let Some(mistakes) = error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>()) {
-            let in_colour = self.colours(self.io.err_is_terminal);
-            let _ = writeln!(self.io.err, "{}", mistakes.rendered(self.env.home().as_deref(), in_colour));
-        } else {
-            self.tell("error", &message);
-        }
-        let hints = hints(error);
-        for line in &hints {
-            let _ = writeln!(self.io.err, "  {}", escape_lines(line));
-        }
-        if let Ok(format @ (Format::Json | Format::Jsonl)) =
-            self.format(Format::Text, Format::value_variants())
-        {
-            let document = error_document(error, exit, &message, &hints);
-            let text = render::document_text(&document, format);
-            // Where the answer did not fit, its error will not either; the exit code still tells.
-            let written = self.io.out.write_all(text.as_bytes()).and_then(|()| self.io.out.flush());
-            if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-                return Exit::OutputClosed;
-            }
-        }
-        exit
-    }
-
     /// The config file and its path.
     pub fn config(&self) -> anyhow::Result<(Config, PathBuf)> {
         let path = Config::path(&self.env)?;
@@ -350,57 +290,4 @@ impl<'a> Run<'a> {
         }
         String::from_utf8(bytes).map_err(|_| Usage("standard input is not UTF-8 text".into()).into())
     }
-}
-
-/// The whole chain in one line, without saying anything twice.
-fn message(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if !line.contains(&text) {
-            line += if line.is_empty() { "" } else { ": " };
-            line += &text;
-        }
-    }
-    line
-}
-
-/// What to do next.
-fn hints(error: &anyhow::Error) -> Vec<String> {
-    if let Some(failure) = error.downcast_ref::<InferFailure>() {
-        return failure.hints();
-    }
-    if let Some(failed) = error.downcast_ref::<StartFailed>() {
-        return failed.hints();
-    }
-    if let Some(halted) = error.downcast_ref::<Halted>() {
-        return [halted.hints(), hints_of(halted.failure())].concat();
-    }
-    error.downcast_ref().map_or(Vec::new(), hints_of)
-}
-
-fn hints_of(Failure(failure): &Failure) -> Vec<String> {
-    match &failure.fault {
-        Fault::Status { status: 401, .. } => vec!["tip: mcpctl auth login --token-stdin".into()],
-        Fault::Status { status: 403, .. } => {
-            vec![
-                "tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|audit|llm/NAME"
-                    .into(),
-            ]
-        }
-        Fault::Unreachable { .. } => vec!["tip: mcpctl auth status".into()],
-        _ => Vec::new(),
-    }
-}
-
-fn error_document(error: &anyhow::Error, exit: Exit, message: &str, hints: &[String]) -> Value {
-    let mut content =
-        json!({ "exitCode": exit.code(), "reason": exit.meaning().0, "message": message, "details": hints });
-    if let (Some(failure), Some(content)) = (error.downcast_ref::<InferFailure>(), content.as_object_mut()) {
-        content.extend(failure.document());
-    }
-    if let (Some(halted), Some(content)) = (error.downcast_ref::<Halted>(), content.as_object_mut()) {
-        content.extend(halted.document());
-    }
-    render::document("Error", content)
 }

@@ -34,6 +34,15 @@ impl Mistakes {
             self.problems.iter().map(|problem| show::render(problem, &path, &self.text, in_colour)).collect();
         shown.join("\n\n")
     }
+
+    /// What to do about each, for those who get no snippet.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        let advised = self.problems.iter().filter(|problem| !problem.label.is_empty());
+        advised
+            .map(|Problem { place, label, .. }| format!("{}:{}: {label}", place.line, place.column))
+            .collect()
+    }
 }
 
 /// In one line: `providers.yaml:4:5: unknown field ...; providers.yaml:7:5: ...`. A path from `/` on would fill it.

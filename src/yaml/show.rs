@@ -21,6 +21,9 @@ const PLAIN_KEYS: &[&str] = &[
     "type",
 ];
 
+/// So many characters of a line are shown.
+const LINE_MAX: usize = 400;
+
 /// Shows a problem with its source line and a caret, and with the line before it.
 ///
 /// Of a line whose value could be a secret, only what stands before the value is shown.
@@ -28,7 +31,12 @@ const PLAIN_KEYS: &[&str] = &[
 pub(super) fn render(problem: &Problem, name: &str, text: &str, in_colour: bool) -> String {
     let Place { line, column, width } = problem.place;
     let before = line.saturating_sub(2);
-    let lines: Vec<String> = text.lines().skip(before).take(line - before).map(masked).collect();
+    let mut lines: Vec<String> = text.lines().skip(before).take(line - before).map(masked).collect();
+    // What is hidden keeps its place, so that the caret and the column are right.
+    if let Some(last) = lines.last_mut() {
+        let shown = column.min(LINE_MAX);
+        *last = format!("{last:shown$}");
+    }
     let source = lines.join("\n");
     let line_start: usize = lines[..lines.len().saturating_sub(1)].iter().map(|line| line.len() + 1).sum();
     let last = lines.last().map(String::as_str).unwrap_or_default();
@@ -42,11 +50,13 @@ pub(super) fn render(problem: &Problem, name: &str, text: &str, in_colour: bool)
         .fold(false)
         .annotation(AnnotationKind::Primary.span(span).label(&label));
     let renderer = if in_colour { Renderer::styled() } else { Renderer::plain() };
-    renderer.render(&[Level::ERROR.primary_title(&message).element(snippet)])
+    let shown = renderer.render(&[Level::ERROR.primary_title(&message).element(snippet)]);
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    lines.join("\n")
 }
 
 fn masked(line: &str) -> String {
-    let line: String = escape_lines(line).chars().take(400).collect();
+    let line: String = escape_lines(line).chars().take(LINE_MAX).collect();
     let start = line.len() - line.trim_start_matches([' ', '-', '\t']).len();
     let Some((key, _)) = line[start..].split_once(':') else { return format!("{}...", &line[..start]) };
     if is_plain(key) { line } else { format!("{}{key}: ...", &line[..start]) }
@@ -62,6 +72,16 @@ fn is_plain(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_column_is_right_although_the_value_is_hidden() {
+        let text = "labels: { team: sk-canary, x: y }\n";
+        for (column, place) in [(17, "f:1:17\n"), (28, "f:1:28\n"), (70_000, "f:1:401\n")] {
+            let problem = Problem::new(Place { line: 1, column, width: 9 }, "no");
+            let shown = render(&problem, "f", text, false);
+            assert!(shown.contains(place) && !shown.contains("canary"), "{shown}");
+        }
+    }
 
     #[test]
     fn k03_only_values_of_plain_keys_are_shown() {

@@ -76,7 +76,10 @@ fn a_mistake_anywhere_is_found_before_anything_is_sent() {
     let both = says("standard input:12: user/dana is described in standard input:1 already");
     apply(&boss, &twice, &[]).code(2).stdout("").stderr(both);
     let odd = format!("{DANA}---\nkind: User\nname: x\nlabels: {{ team: data, -x: y }}\n");
-    apply(&boss, &odd, &[]).code(2).stdout("").stderr(says("standard input:7:27: a label begins and ends"));
+    apply(&boss, &odd, &[])
+        .code(2)
+        .stdout("")
+        .stderr(says("standard input:7:27\n").and(says("a label begins and ends")));
     for args in [
         &["apply", "-f", "-", "--dry-run=client"][..],
         &["apply", "-f", "-", "--prune"],
@@ -176,7 +179,7 @@ fn a_byte_order_mark_at_the_start_is_skipped() {
     boss.cmd(["diff", "-f", file, "-o", "name"]).assert().code(3).stdout("llm/chat\n");
     boss.cmd(["apply", "-f", file]).assert().code(0).stdout("user/dana unchanged\nllm/chat created\n");
     boss.cmd(["delete", "-f", file]).assert().code(0).stdout("llm/chat deleted\nuser/dana deleted\n");
-    let inside = says("standard input:4:1: a byte order mark");
+    let inside = says("standard input:4:1\n").and(says("a byte order mark"));
     apply(&boss, &format!("{DANA}\u{feff}x: y\n"), &[]).code(2).stdout("").stderr(inside);
 }
 

@@ -2,15 +2,15 @@
 
 use crate::{
     scripts::{answer, whole},
-    support::{Client, LIMIT, Stage, provider},
+    support::{Client, LIMIT, Stage, provider, says},
 };
-use fakes::{Evild, Step, required, wire};
+use fakes::{Evild, Step, required, wait_until, wire};
 use rexpect::session::{PtySession, spawn_command};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// What is offered for the last of these words; an empty one asks for all but flags, which are offered for want of
@@ -66,9 +66,8 @@ fn a_server_that_does_not_answer_costs_a_moment_and_the_provider_file_helps_out(
         let started = Instant::now();
         assert_eq!(offered(&dana, &["infer", ""]), ["chat-prod"], "{server}");
         // Far more than the limit, since this machine is busy, and far less than the server would take.
-        assert!(started.elapsed() < Duration::from_secs(10), "{server}: {:?}", started.elapsed());
+        assert!(started.elapsed() < LIMIT / 2, "{server}: {:?}", started.elapsed());
     }
-    assert_eq!(silent.connections(), 1);
 }
 
 #[test]
@@ -81,8 +80,17 @@ fn whatever_is_broken_nothing_is_said() {
     {
         assert_eq!(offered(&dana, words), Vec::<String>::new(), "{words:?}");
     }
-    let mut nonsense = dana.cmd(["no", "words"]);
-    nonsense.env("_MCPCTL_COMPLETE", "tcsh").assert().code(0).stdout("").stderr("");
+}
+
+/// The variable may have been exported by accident.
+#[test]
+fn the_variable_of_the_scripts_keeps_nobody_from_a_command() {
+    let dana = Client::stranger("http://127.0.0.1:9");
+    for shell in ["bash", "tcsh", "1"] {
+        let version = |args: &[&str]| dana.cmd(args).env("_MCPCTL_COMPLETE", shell).assert();
+        version(&["version"]).code(0).stdout(says("mcpctl"));
+        version(&["llm", "lst"]).code(2).stderr(says("'list'"));
+    }
 }
 
 /// A name with a space or a dollar would be more than a word to a shell.
@@ -99,23 +107,70 @@ fn only_what_is_one_word_to_a_shell_is_offered() {
     assert_eq!(offered(&dana, &["--context", ""]), ["fine-1.x"]);
 }
 
+/// Asks until the server has been asked: on a busy machine the time may be over before.
+fn asked(dana: &Client, words: &[&str], server: &Evild) {
+    wait_until(LIMIT, "a question to the server", || {
+        assert_eq!(offered(dana, words), Vec::<String>::new());
+        !server.requests().is_empty()
+    });
+}
+
 #[test]
 fn a_server_that_is_only_being_typed_gets_no_token_that_is_not_its_own() {
-    let typed = Evild::start([answer(500, &[], "")]);
-    let dana = Client::of("http://127.0.0.1:9", "mcpd_a_b");
+    let (own, typed) = (Evild::start([answer(500, &[], "")]), Evild::start([answer(500, &[], "")]));
+    let dana = Client::of(&own.url(), "mcpd_a_b");
     let url = typed.url();
-    assert_eq!(offered(&dana, &["--server", &url, "infer", ""]), Vec::<String>::new());
-    assert_eq!(typed.connections(), 0, "a server was asked while its URL was being typed");
-    let file = dana.home().join("token");
-    assert_eq!(offered(&dana, &["--token-file", file.to_str().unwrap(), "infer", ""]), Vec::<String>::new());
+    let set = ["config", "set-context", "other", "--server", &url];
+    dana.cmd(set).env_remove("MCPCTL_SERVER").assert().code(0);
+    let token_file = dana.home().join("token");
+    let typing =
+        [&["--server", &url][..], &["--context", "other"], &["--token-file", token_file.to_str().unwrap()]];
+    // What was typed is the only difference.
+    asked(&dana, &["infer", ""], &own);
+    let questions = own.connections();
+    for flags in typing {
+        for _ in 0..3 {
+            assert_eq!(offered(&dana, &[flags, &["infer", ""]].concat()), Vec::<String>::new());
+        }
+    }
+    assert_eq!(
+        (typed.connections(), own.connections()),
+        (0, questions),
+        "a token went to what was being typed"
+    );
 
     let credentials = dana.home().join(".config/mcpctl/credentials");
     fs::create_dir_all(&credentials).unwrap();
     let stored = credentials.join(url.replace(':', "%3a").replace('/', "%2f"));
     fs::write(&stored, "mcpd_own_token\n").unwrap();
     fs::set_permissions(&stored, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    assert_eq!(offered(&dana, &["--server", &url, "infer", ""]), Vec::<String>::new());
-    assert_eq!(typed.requests()[0].header("authorization"), Some("Bearer mcpd_own_token"));
+    for flags in &typing[..2] {
+        asked(&dana, &[flags, &["infer", ""][..]].concat(), &typed);
+    }
+    assert!(typed.requests().iter().all(|it| it.header("authorization") == Some("Bearer mcpd_own_token")));
+}
+
+/// A token of a context's command is worth running it for a command, not for a key.
+#[test]
+fn nothing_is_run_while_somebody_types() {
+    let server = Evild::start([answer(500, &[], "")]);
+    let dana = Client::stranger(&server.url());
+    let ran = dana.home().join("ran");
+    let command = format!(
+        "contexts:\n- name: a\n  server: {}\n  tokenCommand: [/bin/sh, -c, 'echo > {}']\n",
+        server.url(),
+        ran.display()
+    );
+    dana.providers("providers: []\n");
+    let config = dana.home().join(".config/mcpctl/config.yaml");
+    fs::write(&config, format!("currentContext: a\n{command}")).unwrap();
+    fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut question = dana.cmd(["--", "mcpctl", "infer", ""]);
+    question.env_remove("MCPCTL_SERVER").env("_MCPCTL_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
+    question.assert().code(0).stderr("");
+    assert!(!ran.exists() && server.connections() == 0);
+    dana.cmd(["llm", "list"]).env_remove("MCPCTL_SERVER").assert().failure();
+    assert!(ran.exists(), "the command is not what a command runs, and so this test sees nothing");
 }
 
 /// A shell at a terminal, in which somebody types.

@@ -185,6 +185,25 @@ fn a_program_gets_the_same_error_as_a_document() {
     );
 }
 
+/// A mistake on the command line is a document too, however documents were asked for.
+#[test]
+fn wrong_usage_is_a_document_where_documents_are_asked_for() {
+    let dana = Client::stranger("http://127.0.0.1:9");
+    for args in
+        [&["-o", "json"][..], &["-ojson"], &["--output=json"], &["-o", "jsonl"], &["--output", "jsonl"]]
+    {
+        let output = dana.cmd(["llm", "lst"].iter().chain(args)).assert().code(2).stderr(says("'list'"));
+        let document: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+        assert_eq!((&document["kind"], &document["exitCode"]), (&"Error".into(), &2.into()), "{args:?}");
+    }
+    dana.cmd(["llm", "lst"])
+        .env("MCPCTL_OUTPUT", "json")
+        .assert()
+        .code(2)
+        .stdout(says("\"kind\": \"Error\""));
+    dana.cmd(["llm", "lst", "-o", "csv"]).env("MCPCTL_OUTPUT", "json").assert().code(2).stdout("");
+}
+
 #[test]
 fn no_error_comes_with_a_backtrace() {
     let stage = Stage::new();

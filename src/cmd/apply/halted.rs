@@ -1,12 +1,13 @@
 //! A change of many things that ended at one of them.
 
-use super::report::Report;
+use super::report::{Changed, Report};
 use crate::{
     cmd::Failure,
     documents::{Key, Source},
     failover::CallFailure,
 };
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt;
 
 /// So many names are told; whoever wants all of them asks for `-o json`.
@@ -17,7 +18,7 @@ const NAMED_MAX: usize = 8;
 pub(in crate::cmd) struct Halted {
     source: Option<Source>,
     key: Key,
-    done: Vec<Value>,
+    done: Vec<Changed>,
     left: Vec<Key>,
     failure: Failure,
 }
@@ -41,24 +42,25 @@ impl Halted {
 
     /// Lines below the error.
     pub(in crate::cmd) fn hints(&self) -> Vec<String> {
-        let done: Vec<String> = self.done.iter().map(done_in_words).collect();
+        let done: Vec<String> = self.done.iter().map(Changed::to_string).collect();
         let left: Vec<String> = self.left.iter().map(Key::to_string).collect();
         vec![format!("done: {}", some_of(&done)), format!("not done: {}", some_of(&left))]
     }
 
     /// What a document about the error holds beside its message.
-    pub(in crate::cmd) fn document(&self) -> Map<String, Value> {
-        let left: Vec<String> = self.left.iter().map(Key::to_string).collect();
-        let mut content = Map::new();
-        content.insert("done".into(), json!(self.done));
-        content.insert("notDone".into(), json!(left));
-        content
+    pub(in crate::cmd) fn detail(&self) -> HaltedDetail<'_> {
+        HaltedDetail { done: &self.done, not_done: self.left.iter().map(Key::to_string).collect() }
     }
 }
 
-fn done_in_words(item: &Value) -> String {
-    let word = |field: &str| item[field].as_str().unwrap_or_default();
-    format!("{}/{} {}", word("kind").to_lowercase(), word("name"), word("action"))
+/// What the document of an error has beside the message if a change of many things ended at one of them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cmd) struct HaltedDetail<'a> {
+    /// What was done before it.
+    done: &'a [Changed],
+    /// What was not done, as KIND/NAME; the first is what failed.
+    not_done: Vec<String>,
 }
 
 fn some_of(names: &[String]) -> String {

@@ -32,7 +32,7 @@ pub(super) fn prune(
             Ok(false) => {}
             Err(failure) => {
                 let left = doomed[at..].to_vec();
-                let report = std::mem::replace(report, Report::new(run, "ApplyResult", purpose)?);
+                let report = std::mem::replace(report, Report::new(run, purpose)?);
                 return Err(Halted::new(None, key.clone(), report, left, failure).into());
             }
         }

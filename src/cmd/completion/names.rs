@@ -90,10 +90,11 @@ impl Typed {
         let config =
             Config::path(&self.env).ok().map_or(Some(Config::default()), |path| Config::load(&path).ok())?;
         let server = config.server(&self.env, global.server.as_deref(), global.context.as_deref()).ok()?;
-        let credential = match (&global.server, &global.token_file) {
-            (None, None) => credential::at_hand(&self.env, None, &server)?,
-            (Some(_), None) => credential::find_stored(&self.env, &server.origin()).ok()?,
-            (_, Some(_)) => return None,
+        let is_typed = global.server.is_some() || global.context.is_some();
+        let credential = match global.token_file {
+            Some(_) => return None,
+            None if is_typed => credential::find_stored(&self.env, &server.origin()).ok()?,
+            None => credential::at_hand(&self.env, None, &server)?,
         };
         let limit = self.deadline.checked_duration_since(Instant::now())?.checked_sub(RESERVE)?;
         // The thread ends with the program: neither a name server nor a server can hold up whoever types.

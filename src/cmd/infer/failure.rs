@@ -10,7 +10,6 @@ use crate::{
 use mcp_api::{ErrorCode, LlmKey};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// A question without an answer.
@@ -156,16 +155,12 @@ impl InferFailure {
 
     /// What a document has beside the message.
     #[must_use]
-    pub fn document(&self) -> Map<String, Value> {
-        let detail = FailureDetail {
+    pub(crate) fn detail(&self) -> FailureDetail<'_> {
+        FailureDetail {
             llm: self.about.llm.as_ref().map(LlmKey::as_str),
             attempts: &self.about.records,
             request_id: &self.about.request_id,
             partial_content: self.about.partial.as_deref(),
-        };
-        match json!(detail) {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
         }
     }
 }

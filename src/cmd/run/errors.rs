@@ -1,0 +1,190 @@
+//! Errors, for people and for programs: what happened, the whole chain of it in one line, and what to do next.
+
+use super::{Io, Run};
+use crate::{
+    cmd::{Failure, InferFailure, StartFailed, apply::Halted, apply::HaltedDetail, infer::FailureDetail},
+    environment::Environment,
+    exit::Exit,
+    failover::Fault,
+    render::{self, Document, Format, escape_lines},
+    yaml::Mistakes,
+};
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::{ffi::OsString, io};
+
+/// An error, where documents were asked for.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorDocument<'a> {
+    /// The exit code.
+    exit_code: u8,
+    /// Its name.
+    reason: &'static str,
+    /// What happened, in one line.
+    message: &'a str,
+    /// What else is known, and what to do next.
+    details: &'a [String],
+    #[serde(flatten)]
+    question: Option<FailureDetail<'a>>,
+    #[serde(flatten)]
+    halted: Option<HaltedDetail<'a>>,
+}
+
+impl Document for ErrorDocument<'_> {
+    const KIND: &'static str = "Error";
+}
+
+impl<'a> ErrorDocument<'a> {
+    fn new(exit: Exit, message: &'a str, details: &'a [String]) -> Self {
+        let (exit_code, reason) = (exit.code(), exit.meaning().0);
+        Self { exit_code, reason, message, details, question: None, halted: None }
+    }
+
+    fn of(error: &'a anyhow::Error, exit: Exit, message: &'a str, details: &'a [String]) -> Self {
+        Self {
+            question: error.downcast_ref().map(InferFailure::detail),
+            halted: error.downcast_ref().map(Halted::detail),
+            ..Self::new(exit, message, details)
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Shows an error to people, and as a document where documents were asked for.
+    pub(in crate::cmd) fn show_error(&mut self, error: &anyhow::Error) -> Exit {
+        let exit = Exit::of(error);
+        if exit == Exit::OutputClosed {
+            return exit;
+        }
+        let message = message(error);
+        let details = match error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>()) {
+            Some(mistakes) => {
+                let in_colour = self.colours(self.io.err_is_terminal);
+                let _ = writeln!(self.io.err, "{}", mistakes.rendered(self.env.home().as_deref(), in_colour));
+                mistakes.advice()
+            }
+            None => {
+                self.tell("error", &message);
+                let hints = hints(error);
+                for line in &hints {
+                    let _ = writeln!(self.io.err, "  {}", escape_lines(line));
+                }
+                hints
+            }
+        };
+        if let Ok(format @ (Format::Json | Format::Jsonl)) =
+            self.format(Format::Text, Format::value_variants())
+        {
+            let document = ErrorDocument::of(error, exit, &message, &details);
+            let text = render::document_text(&render::envelope(&document), format);
+            // Where the answer did not fit, its error will not either; the exit code still tells.
+            let written = self.io.out.write_all(text.as_bytes()).and_then(|()| self.io.out.flush());
+            if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+                return Exit::OutputClosed;
+            }
+        }
+        exit
+    }
+}
+
+/// Shows what clap has to say: help on stdout, errors on stderr, and as a document where one was asked for.
+pub(in crate::cmd) fn show_usage(
+    error: &clap::Error,
+    args: &[OsString],
+    env: &Environment,
+    io: Io<'_>,
+) -> Exit {
+    let (stream, exit) = if error.use_stderr() { (io.err, Exit::Usage) } else { (&mut *io.out, Exit::Ok) };
+    let mut shown = write!(stream, "{}", error.render());
+    if exit == Exit::Usage
+        && let Some(format) = documents_wanted(args, env)
+    {
+        let message = error.to_string();
+        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let document = render::envelope(&ErrorDocument::new(exit, message, &[]));
+        shown = io.out.write_all(render::document_text(&document, format).as_bytes());
+    }
+    match shown {
+        Err(broken) if broken.kind() == io::ErrorKind::BrokenPipe => Exit::OutputClosed,
+        Err(_) | Ok(()) => exit,
+    }
+}
+
+/// What clap could not read is searched for the one flag that matters now.
+fn documents_wanted(args: &[OsString], env: &Environment) -> Option<Format> {
+    let mut words = args.iter().filter_map(|word| word.to_str());
+    let mut asked = env.var("MCPCTL_OUTPUT");
+    while let Some(word) = words.next() {
+        if word == "-o" || word == "--output" {
+            asked = words.next();
+        } else if let Some(value) = ["--output=", "-o=", "-o"].iter().find_map(|flag| word.strip_prefix(flag))
+        {
+            asked = Some(value);
+        }
+    }
+    let format = Format::from_str(asked?, true).ok();
+    format.filter(|format| matches!(format, Format::Json | Format::Jsonl))
+}
+
+/// The whole chain in one line, without saying anything twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &text;
+        }
+    }
+    line
+}
+
+/// What to do next.
+fn hints(error: &anyhow::Error) -> Vec<String> {
+    if let Some(failure) = error.downcast_ref::<InferFailure>() {
+        return failure.hints();
+    }
+    if let Some(failed) = error.downcast_ref::<StartFailed>() {
+        return failed.hints();
+    }
+    if let Some(halted) = error.downcast_ref::<Halted>() {
+        let mut hints = halted.hints();
+        hints.extend(next(halted.failure()));
+        return hints;
+    }
+    error.downcast_ref().and_then(next).into_iter().collect()
+}
+
+/// What to do about a call of the server that failed.
+fn next(Failure(failure): &Failure) -> Option<String> {
+    let tip = match &failure.fault {
+        Fault::Status { status: 401, .. } => "tip: mcpctl auth login --token-stdin",
+        Fault::Status { status: 403, .. } => {
+            "tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|audit|llm/NAME"
+        }
+        Fault::Status { status: 404, .. } => "tip: mcpctl get all -o name shows what you may view",
+        Fault::Status { status: 412, .. } => {
+            "somebody else changed it meanwhile, and that was not overwritten: run the command again"
+        }
+        Fault::Status { status: 429, error } => {
+            let seconds = error.retry_after?;
+            return Some(format!("try again in {seconds} s"));
+        }
+        Fault::Status { status: 500.., .. }
+        | Fault::Unreachable { .. }
+        | Fault::Tls(_)
+        | Fault::NoContent(_)
+        | Fault::Unparsable(_) => "tip: mcpctl doctor looks at everything between here and the server",
+        Fault::Status { .. }
+        | Fault::NotAsked
+        | Fault::ErrorEvent { .. }
+        | Fault::Cut(_)
+        | Fault::Idle(_)
+        | Fault::Deadline(_)
+        | Fault::OutputClosed
+        | Fault::Output(_) => return None,
+    };
+    Some(tip.to_owned())
+}
