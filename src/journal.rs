@@ -156,6 +156,27 @@ impl Underway {
     }
 }
 
+impl Underway {
+    /// Nobody was asked after all: nothing is left to be reported. Writes down why the server did not permit it, or
+    /// that the provider was not ready in time.
+    pub fn withdraw(self, refusal: Option<(Permission, String)>, took: Duration) -> Result<(), JournalError> {
+        let event = Event { duration_ms: millis(took), ..self.event };
+        let event = match refusal {
+            None => Event { outcome: Ended::NotReady, ..event },
+            Some((verdict, why)) => Event {
+                verdict,
+                why: Some(why),
+                provider: None,
+                provider_type: None,
+                model: None,
+                outcome: Ended::Refused,
+                ..event
+            },
+        };
+        Ok(self.spool.withdraw(&self.note, &event)?)
+    }
+}
+
 /// Adds to the history what was left by commands that were killed.
 pub fn settle(env: &Environment) -> Result<(), JournalError> {
     Spool::all(&state(env)?)?.iter().try_for_each(Spool::adopt).map_err(JournalError::from)

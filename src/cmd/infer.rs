@@ -169,6 +169,7 @@ impl Ask<'_, '_> {
         };
         if head.is_some_and(|head| head.contains_key(headers::DECISION)) {
             self.decision_seen = true;
+            self.run.deciding.insert(self.origin.clone());
             if let Err(error) = memory::decision_seen(&self.run.env, &self.origin) {
                 self.run.detail(format_args!("{}: {error}", permission::CANNOT_REMEMBER));
             }

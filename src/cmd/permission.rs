@@ -24,11 +24,13 @@ pub(super) struct Known {
 
 /// Asks, and remembers whether this server sends its decisions.
 pub(super) fn ask(run: &mut Run<'_>, gateway: &Gateway, origin: &str, llm: &LlmKey, known: Known) -> Probed {
-    let required = known.decision_seen || memory::decision_required(&run.env, origin);
+    let required =
+        known.decision_seen || run.deciding.contains(origin) || memory::decision_required(&run.env, origin);
     let waiting = run.waiting_for("asking for permission");
     let probed = gateway.probe(llm, known.id, required, known.time_left);
     drop(waiting);
     if probed.decision_sent
+        && run.deciding.insert(origin.to_owned())
         && let Err(error) = memory::decision_seen(&run.env, origin)
     {
         run.warn(format_args!("{CANNOT_REMEMBER}: {error}"));

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use std::{
     borrow::Cow,
     cell::OnceCell,
+    collections::BTreeSet,
     fmt,
     io::{Read, Write},
     path::PathBuf,
@@ -56,6 +57,8 @@ pub struct Run<'a> {
     pub io: Io<'a>,
     /// Whom to tell of failovers once all is said.
     pub delivery: Option<Delivery>,
+    /// Servers that have sent their decision in this run: they must do so again, remembered or not.
+    pub(super) deciding: BTreeSet<String>,
     /// The token that was used ends soon: to be told once all is said.
     ending: OnceCell<Ending>,
 }
@@ -85,7 +88,7 @@ impl From<CallFailure> for Failure {
 
 impl<'a> Run<'a> {
     pub(super) fn new(global: Global, env: Environment, io: Io<'a>) -> Self {
-        Self { global, env, io, delivery: None, ending: OnceCell::new() }
+        Self { global, env, io, delivery: None, deciding: BTreeSet::new(), ending: OnceCell::new() }
     }
 
     /// The format that was asked for, if the command has it.

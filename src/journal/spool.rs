@@ -90,6 +90,13 @@ impl Spool {
         self.prune()
     }
 
+    /// Forgets a note that came to no prompt.
+    pub(super) fn withdraw(&self, note: &str, event: &Event) -> Result<(), FileError> {
+        // First, so that nobody makes a report of it who finds it.
+        self.folder.remove(note)?;
+        self.history.add(event)
+    }
+
     /// Makes reports of notes whose command is gone.
     pub(super) fn adopt(&self) -> Result<(), FileError> {
         let closed: HashSet<String> = self.names(".json")?.into_iter().collect();

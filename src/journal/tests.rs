@@ -144,6 +144,20 @@ fn a_refusal_is_history_and_no_report() {
 }
 
 #[test]
+fn what_is_withdrawn_before_the_prompt_is_reported_to_nobody() {
+    let home = Home::new();
+    let took = Duration::from_millis(5);
+    home.begin("chat").withdraw(Some((Permission::Denied, "run is not granted".into())), took).unwrap();
+    home.begin("chat").withdraw(None, took).unwrap();
+    assert_eq!(home.waiting().len(), 0);
+    let told = |event: &Event| (event.verdict, event.provider.is_some(), event.outcome);
+    let events: Vec<_> = home.past().events.iter().map(told).collect();
+    let expected =
+        [(Permission::Denied, false, Ended::Refused), (Permission::Allowed, true, Ended::NotReady)];
+    assert_eq!(events, expected);
+}
+
+#[test]
 fn half_lines_and_junk_cost_nothing_but_themselves() {
     let home = Home::new();
     let refuse = |llm: &str| {

@@ -2,13 +2,17 @@
 
 use crate::{
     engine_stage::{EngineStage, ended, texts, wait_until_old},
-    support::{Client, Stage, assert_logged, provider, says},
+    support::{Client, LIMIT, PROMPT, Scripted, Stage, assert_logged, provider, says},
 };
-use fakes::{FakeEngine, Fault};
+use fakes::{Evild, FakeEngine, Fault, SlowDisk, Step, wait_until, wire};
 use mcpctl::clock::Moment;
 use predicates::prelude::*;
 use serde_json::{Value, json};
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Output, Stdio},
+};
 
 const DRILL: [&str; 3] = ["providers", "failovers", "--drill"];
 /// What a stage posts before anything is done on it: LLM, user, binding, token.
@@ -174,8 +178,75 @@ fn a_drill_of_nothing_is_no_success() {
     drill("other").code(2).stderr(says("no provider is declared as failover for \"other\"\n"));
     drill("NO NAME").code(2);
     fs::remove_file(stage.dana.providers_path()).unwrap();
-    stage.dana.cmd(DRILL).assert().code(3).stderr(says("no failover is declared"));
+    for look in ["--drill", "--probe"] {
+        let command = ["providers", "failovers", look];
+        stage.dana.cmd(command).assert().code(3).stderr(says("warning: no failover is declared"));
+    }
     stage.dana.cmd(DRILL.iter().chain(&["--probe"])).assert().code(2);
     stage.assert_local_untouched();
     assert_logged(&stage.mcpd, "HEAD", 0);
+}
+
+/// A disk that takes its time to write down that the provider is about to be asked.
+fn slowly(command: &[&str]) -> (Stage, Output) {
+    let stage = Stage::new();
+    // What is remembered of a server is written, and waited for, only once.
+    stage.dana.cmd(["llm", "head", "chat-prod"]).assert().code(0);
+    stage.upstream.stop();
+    let disk = SlowDisk::new();
+    disk.stall();
+    let mut command = stage.dana.raw(command);
+    command.envs(disk.env()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let reports = stage.dana.home().join(".local/state/mcpctl/v1/reports");
+    let notes = || -> Vec<PathBuf> {
+        let folders = fs::read_dir(&reports).into_iter().flatten().flatten();
+        folders.flat_map(|folder| fs::read_dir(folder.path()).unwrap()).map(|it| it.unwrap().path()).collect()
+    };
+    wait_until(LIMIT, "the note", || !notes().is_empty());
+    let asked = Moment::now();
+    stage.mcpd.delete_binding("dana-chat");
+    wait_until_old(asked);
+    disk.flow();
+    let output = ended(child);
+    assert!(notes().is_empty(), "a report is left of what nobody was asked");
+    stage.assert_local_untouched();
+    let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
+    let (_, told) = boss.json(&["audit", "list", "--failovers"]);
+    assert_eq!(told["items"], json!([]), "the server was told of a failover that was none");
+    (stage, output)
+}
+
+#[test]
+fn p18_a_permission_that_ages_while_the_disk_is_slow_is_worth_no_prompt() {
+    for (command, reason, code) in
+        [(&DRILL[..], "drill", 3), (&["infer", "chat-prod", PROMPT][..], "http_502", 5)]
+    {
+        let (stage, output) = slowly(command);
+        let (stdout, stderr) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
+        assert!(stderr.contains("run is not granted (403)"), "{stderr}");
+        assert_eq!(events(&stage.dana), [json!([reason, "denied", null, "refused"])]);
+    }
+}
+
+#[test]
+fn p09_a_decision_that_was_seen_for_one_llm_is_required_for_the_next() {
+    for look in ["--drill", "--probe"] {
+        // The first answer has a decision, and is none for other reasons; then somebody only says yes.
+        let decision = "allow; llm=aaa; id=c3ixunma9sj1v3eii1525jhx9; verbs=view,run";
+        let answer = |headers: &[(&str, &str)]| {
+            vec![Step::ReadRequest, Step::Send(wire::http(200, headers, "")), Step::Close]
+        };
+        let scene = Scripted::new(Evild::start([answer(&[("mcpd-decision", decision)]), answer(&[])]));
+        let entry = provider("laptop", "[aaa, bbb]", &scene.local.url(), true);
+        scene.dana.providers(&entry);
+        // Nothing can be remembered from one run to the next.
+        let mut command = scene.dana.cmd(["providers", "failovers", look]);
+        let refused =
+            says("bbb: ").and(says("answered without the decision that this server is known to send"));
+        command.env("XDG_STATE_HOME", "/proc/nope").assert().code(3).stderr(refused);
+        assert!(scene.local.chats().is_empty(), "{look}: the provider got a prompt");
+        assert_eq!(scene.probes(), 2);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::{
     engine_home::Home,
     engine_stage::{ended, signal, texts, wait_for_end},
-    support::{LIMIT, Stage, assert_logged, says},
+    support::{LIMIT, Stage, assert_logged, provider, says},
 };
 use fakes::FakeEngine;
 use mcp_api::{FailoverPolicy, LlmPatch};
@@ -32,13 +32,23 @@ fn a_pipe_gets_every_round_until_nobody_reads() {
     let stage = Stage::new();
     let mut child = watching(&stage, &["--interval", "100ms", "-o", "jsonl"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut ready =
-        || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["ready"] == true;
-    assert!(ready() && ready());
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert!(next()["ready"] == true && next()["ready"] == true);
     stage.mcpd.delete_binding("dana-chat");
-    while ready() {}
+    while next()["ready"] == true {}
+    // A file that is just being saved changes nothing, and is told of once.
+    stage.dana.providers("providers:\n  - name: lap");
+    for _ in 0..4 {
+        assert_eq!(next()["provider"], "laptop");
+    }
+    let another = fakes::Engine::start();
+    stage.dana.providers(&provider("another", "chat-prod", &another.url(), true));
+    while next()["provider"] != "another" {}
     drop(lines);
-    assert_eq!(ended(child).status.code(), Some(141));
+    let output = ended(child);
+    assert_eq!(output.status.code(), Some(141));
+    let warnings = texts(&output).1;
+    assert_eq!(warnings.matches("as they were declared before").count(), 1, "{warnings}");
     assert!(stage.local.chats().is_empty(), "a probe sent a prompt");
 }
 

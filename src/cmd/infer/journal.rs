@@ -1,6 +1,6 @@
 //! What a failover leaves behind: a note before the prompt goes out, a report after it, for the server to be told.
 
-use super::{Ask, InferFailure, Served};
+use super::{Ask, InferFailure, Served, record::Target};
 use crate::{
     cmd::{delivery::Delivery, failover_journal},
     failover::CallFailure,
@@ -12,6 +12,8 @@ use std::{rc::Rc, time::Duration};
 
 impl Ask<'_, '_> {
     /// Writes down that a provider is about to get the prompt. Once; a second try belongs to the same failover.
+    ///
+    /// A disk may take its time for it, so that the permit has to be looked at after this and not before.
     ///
     /// That it cannot is said, and is no reason to answer less: the server has permitted it.
     pub(super) fn open_journal(&mut self, cause: &CallFailure, provider: &Provider) {
@@ -38,13 +40,23 @@ impl Ask<'_, '_> {
         self.tell_unwritten(written);
     }
 
-    /// Writes down that the server permitted no failover, if it was asked for one.
-    fn journal_refused(&mut self, failure: &InferFailure) {
-        let Some(gave_up) = failure.gave_up() else { return };
-        let Some((verdict, why)) = failover_journal::refusal(gave_up) else { return };
-        let failover = self.wanted(&gave_up.cause);
-        let written = failover.refused(verdict, why, self.took(), &self.run.env);
+    /// Writes down why no provider was asked, if the server was asked for permission or had given it.
+    fn journal_unasked(&mut self, failure: &InferFailure) {
+        let (gave_up, took) = (failure.gave_up(), self.took());
+        let refusal = gave_up.and_then(failover_journal::refusal);
+        let written = match (self.underway.take(), gave_up, refusal) {
+            (Some(underway), _, refusal) => underway.withdraw(refusal, took),
+            (None, Some(gave_up), Some((verdict, why))) => {
+                self.wanted(&gave_up.cause).refused(verdict, why, took, &self.run.env)
+            }
+            (None, _, _) => Ok(()),
+        };
         self.tell_unwritten(written);
+    }
+
+    /// A provider got the prompt: each that did has its record.
+    fn was_asked(&self) -> bool {
+        self.records.iter().any(|record| matches!(record.target, Target::Provider(_)))
     }
 
     fn wanted(&self, cause: &CallFailure) -> Failover {
@@ -72,9 +84,9 @@ impl Ask<'_, '_> {
             Err(_) => Outcome::Failed,
         };
         if let Err(failure) = answered
-            && self.underway.is_none()
+            && !self.was_asked()
         {
-            self.journal_refused(failure);
+            return self.journal_unasked(failure);
         }
         let is_due = match self.underway.take().map(|underway| underway.end(outcome)) {
             None => answered.is_ok() && Spool::find(&self.run.env, &self.origin).is_some(),

@@ -30,9 +30,9 @@ impl Ask<'_, '_> {
             if may_restart {
                 self.tell_failover(provider);
             }
-            // A terminal that is held takes what it is told in its own time.
+            self.open_journal(permit.cause(), provider);
+            // A terminal that is held, and a disk that is slow, take what they are told in their own time.
             let fresh = self.renewed(permit)?;
-            self.open_journal(fresh.permit().cause(), provider);
             let waiting = self.run.waiting_for(&format!("waiting for \"{}\"", provider.name));
             let (request, limits) = (&self.question.request, &self.limits);
             let answered =

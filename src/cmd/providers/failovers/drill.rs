@@ -4,7 +4,10 @@
 mod journal;
 mod way;
 
-use super::{declared::Declared, probe::Permission};
+use super::{
+    declared::Declared,
+    probe::{NOTHING_DECLARED, Permission},
+};
 use crate::{
     cmd::{Run, Usage, columns::ColumnArgs, providers::times, start_progress::end_of_log},
     exit::Exit,
@@ -60,7 +63,7 @@ pub(super) fn run(run: &mut Run<'_>, only: Option<&LlmName>, columns: &ColumnArg
     let server = run.server()?;
     let token = run.credential(&server)?.token;
     if chosen.is_empty() {
-        run.warn("no failover is declared, so none can take over");
+        run.warn(NOTHING_DECLARED);
     }
     let mut all_ok = !chosen.is_empty();
     let mut rows = Vec::new();
@@ -98,10 +101,7 @@ impl Drill<'_, '_, '_> {
         let total = self.started.elapsed();
         let (first_token, why) = match went {
             Ok(first_token) => (Some(first_token), None),
-            Err(failure) => {
-                self.journal_without_prompt(&failure);
-                (None, Some(self.tell(&failure)))
-            }
+            Err(failure) => (None, Some(self.tell(&failure))),
         };
         let (shown, permission) =
             self.permission.map_or((String::new(), None), |(shown, it)| (shown, Some(it)));

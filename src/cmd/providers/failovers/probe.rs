@@ -12,7 +12,7 @@ use crate::{
     failover::{Denial, Verdict, Why},
     gateway::Gateway,
     provider::{self, Readiness},
-    providers_file::Provider,
+    providers_file::{Provider, ProvidersFile},
     render::{Columns, Item, Listing, Row, View},
 };
 use jiff::Timestamp;
@@ -64,12 +64,20 @@ struct Engine {
     why: Option<String>,
 }
 
+/// Who is asked for permission, again and again.
+pub(super) struct Asker {
+    server: Server,
+    gateway: Gateway,
+}
+
 /// What was found out about all failovers at once.
 pub(super) struct Round {
-    pub(super) rows: Vec<Row<ProbeItem>>,
+    rows: Vec<Row<ProbeItem>>,
     /// What a table has no room for.
-    pub(super) notes: Vec<String>,
-    pub(super) all_ready: bool,
+    notes: Vec<String>,
+    all_ready: bool,
+    /// The server does not accept the credential.
+    pub(super) is_rejected: bool,
 }
 
 /// The columns of a round.
@@ -80,14 +88,22 @@ pub(super) const COLUMNS: Columns = Columns {
 
 pub(super) fn once(run: &mut Run<'_>, columns: &ColumnArgs) -> anyhow::Result<Exit> {
     let view = run.view(columns, COLUMNS)?;
-    let round = round(run)?;
-    for note in &round.notes {
+    let file = run.providers()?;
+    let round = Asker::new(run)?.round(run, file.as_ref());
+    let all_ready = round.all_ready;
+    let (listing, notes) = round.listing(view);
+    for note in &notes {
         run.note(note);
     }
-    let all_ready = round.all_ready;
-    run.show(&round.listing(view).0)?;
+    run.show(&listing)?;
+    if listing.rows.is_empty() {
+        run.warn(NOTHING_DECLARED);
+    }
     Ok(if all_ready { Exit::Ok } else { Exit::No })
 }
+
+/// What nobody who looks whether failovers would hold should take for a yes.
+pub(super) const NOTHING_DECLARED: &str = "no failover is declared, so none can take over";
 
 impl Round {
     /// What is shown of it, and what a table has no room for.
@@ -96,27 +112,35 @@ impl Round {
     }
 }
 
-/// Asks the server and every provider.
-pub(super) fn round(run: &mut Run<'_>) -> anyhow::Result<Round> {
-    let file = run.providers()?;
-    let server = run.server()?;
-    let gateway = Gateway::for_calls(&server, run.credential(&server)?.token)?;
-    let mut round = Round { rows: Vec::new(), notes: Vec::new(), all_ready: true };
-    for (llm, provider) in file.iter().flat_map(|file| file.registry.failovers()) {
-        let key = LlmKey::Name(llm.clone());
-        let verdict = permission::ask(run, &gateway, &server.origin(), &key, Known::default()).verdict;
-        let readiness = readiness(run, provider, &server);
-        if let (_, Some(all)) = shown(&verdict) {
-            round.notes.push(format!("{llm}: {all}"));
-        }
-        if let Readiness::Down(why) = &readiness {
-            round.notes.push(format!("{}: {why}", provider.name));
-        }
-        let row = row(llm, provider, &verdict, readiness);
-        round.all_ready &= row.document.ready;
-        round.rows.push(row);
+impl Asker {
+    /// Finds server and token.
+    pub(super) fn new(run: &Run<'_>) -> anyhow::Result<Self> {
+        let server = run.server()?;
+        let gateway = Gateway::for_calls(&server, run.credential(&server)?.token)?;
+        Ok(Self { server, gateway })
     }
-    Ok(round)
+
+    /// Asks the server and every provider.
+    pub(super) fn round(&self, run: &mut Run<'_>, file: Option<&ProvidersFile>) -> Round {
+        let mut round = Round { rows: Vec::new(), notes: Vec::new(), all_ready: true, is_rejected: false };
+        for (llm, provider) in file.into_iter().flat_map(|file| file.registry.failovers()) {
+            let (key, origin) = (LlmKey::Name(llm.clone()), self.server.origin());
+            let verdict = permission::ask(run, &self.gateway, &origin, &key, Known::default()).verdict;
+            round.is_rejected |= verdict.outcome() == Err(&Why::Denied(Denial::Status(401)));
+            if let (_, Some(all)) = shown(&verdict) {
+                round.notes.push(format!("{llm}: {all}"));
+            }
+            let readiness = readiness(run, provider, &self.server);
+            if let Readiness::Down(why) = &readiness {
+                round.notes.push(format!("{}: {why}", provider.name));
+            }
+            let row = row(llm, provider, &verdict, readiness);
+            round.all_ready &= row.document.ready;
+            round.rows.push(row);
+        }
+        round.all_ready &= !round.rows.is_empty();
+        round
+    }
 }
 
 fn readiness(run: &Run<'_>, provider: &Provider, server: &Server) -> Readiness {

@@ -1,27 +1,35 @@
 //! The probe again and again. A terminal shows the last round; a pipe gets every round after the one before.
 
-use super::probe;
+use super::probe::{self, Asker};
 use crate::{
     cmd::{Run, columns::ColumnArgs, providers::reader},
     exit::Exit,
     render::Format,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, mem, time::Duration};
 
 /// To the first line of the terminal, with nothing on it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Goes on until it is interrupted, nobody reads any more, or nothing can be asked any more.
+/// What is said of a provider file that cannot be used.
+const KEPT: &str = "watching the failovers as they were declared before";
+
+/// Goes on until it is interrupted or nobody reads any more.
 ///
-/// The provider file, the context and the token are read anew in each round: who watches changes them meanwhile.
+/// The provider file is read anew for each round; one that cannot be used, such as one that is just being saved, changes
+/// nothing. So is the token when the server does not accept it any more.
 pub(super) fn run(run: &mut Run<'_>, interval: Duration, columns: &ColumnArgs) -> anyhow::Result<Exit> {
     let mut view = run.view(columns, probe::COLUMNS)?;
     let format = view.format();
     let redraws = run.io.out_is_terminal && !run.is_dumb() && matches!(format, Format::Table | Format::Wide);
+    let (mut file, mut asker) = (run.providers()?, Asker::new(run)?);
+    let mut trouble = Vec::new();
     let mut told = BTreeSet::new();
     let mut is_first = true;
     loop {
-        let (listing, notes) = probe::round(run)?.listing(view.clone());
+        let round = asker.round(run, file.as_ref());
+        let is_rejected = round.is_rejected;
+        let (listing, notes) = round.listing(view.clone());
         if redraws {
             run.print(CLEAR)?;
             told.clear();
@@ -35,14 +43,26 @@ pub(super) fn run(run: &mut Run<'_>, interval: Duration, columns: &ColumnArgs) -
             // One line of titles is enough.
             view = view.without_headers();
         }
-        // What is still the same is not told again below what is still there.
-        for note in notes.iter().filter(|note| !told.contains(*note)) {
-            run.note(note);
+        if listing.rows.is_empty() {
+            trouble.push(probe::NOTHING_DECLARED.to_owned());
         }
-        told = notes.into_iter().collect();
+        // What is still the same is not told again below what is still there.
+        trouble.iter().filter(|line| !told.contains(*line)).for_each(|line| run.warn(line));
+        notes.iter().filter(|line| !told.contains(*line)).for_each(|line| run.note(line));
+        told = notes.into_iter().chain(mem::take(&mut trouble)).collect();
         is_first = false;
         if reader::is_gone_within(interval) {
             return Ok(Exit::OutputClosed);
+        }
+        match run.providers() {
+            Ok(now) => file = now,
+            Err(error) => trouble.push(format!("{error}; {KEPT}")),
+        }
+        if is_rejected {
+            match Asker::new(run) {
+                Ok(again) => asker = again,
+                Err(error) => trouble.push(error.to_string()),
+            }
         }
     }
 }

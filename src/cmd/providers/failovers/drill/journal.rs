@@ -7,22 +7,23 @@ use crate::{
     journal::{Failover, JournalError},
 };
 use mcp_api::{LlmKey, failover_report::Outcome};
-use std::{mem, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 impl Drill<'_, '_, '_> {
     /// Once: a second try belongs to the same failover.
     pub(super) fn open_journal(&mut self, cause: &CallFailure) {
-        if !mem::replace(&mut self.was_asked, true) {
-            let begun = self.wanted(cause).begins(failover_journal::stand_in(self.provider), &self.run.env);
-            match begun {
-                Ok(underway) => self.underway = Some(underway),
-                Err(error) => self.warn_unwritten(&error),
-            }
+        if self.underway.is_some() || self.was_asked {
+            return;
+        }
+        match self.wanted(cause).begins(failover_journal::stand_in(self.provider), &self.run.env) {
+            Ok(underway) => self.underway = Some(underway),
+            Err(error) => self.warn_unwritten(&error),
         }
     }
 
-    pub(super) fn close_journal(&mut self, answered: &Result<Duration, Failure>) {
-        let outcome = match answered {
+    pub(super) fn close_journal(&mut self, went: &Result<Duration, Failure>) {
+        let outcome = match went {
+            Err(failure) if !self.was_asked => return self.journal_unasked(failure),
             Ok(_) => Outcome::Complete,
             Err(Failure::Call(CallFailure { delivered: Delivered::Content(_), .. })) => Outcome::Incomplete,
             Err(_) => Outcome::Failed,
@@ -38,21 +39,20 @@ impl Drill<'_, '_, '_> {
     }
 
     /// What did not come to a prompt is written down as well.
-    pub(super) fn journal_without_prompt(&mut self, failure: &Failure) {
-        if self.was_asked {
-            return;
-        }
-        let cause = CallFailure::before_content(Fault::NotAsked);
-        let (wanted, took) = (self.wanted(&cause), self.started.elapsed());
-        let written = match failure {
-            Failure::GaveUp(gave_up) => match failover_journal::refusal(gave_up) {
-                Some((verdict, why)) => wanted.refused(verdict, why, took, &self.run.env),
-                None => Ok(()),
-            },
-            Failure::NotReady(_) => {
-                wanted.not_ready(failover_journal::stand_in(self.provider), took, &self.run.env)
+    fn journal_unasked(&mut self, failure: &Failure) {
+        let refusal = match failure {
+            Failure::GaveUp(gave_up) => failover_journal::refusal(gave_up),
+            Failure::NotReady(_) | Failure::Call(_) | Failure::Empty => None,
+        };
+        let wanted = self.wanted(&CallFailure::before_content(Fault::NotAsked));
+        let (took, env) = (self.started.elapsed(), &self.run.env);
+        let written = match (self.underway.take(), refusal, failure) {
+            (Some(underway), refusal, _) => underway.withdraw(refusal, took),
+            (None, Some((verdict, why)), _) => wanted.refused(verdict, why, took, env),
+            (None, None, Failure::NotReady(_)) => {
+                wanted.not_ready(failover_journal::stand_in(self.provider), took, env)
             }
-            Failure::Call(_) | Failure::Empty => Ok(()),
+            (None, None, Failure::GaveUp(_) | Failure::Call(_) | Failure::Empty) => Ok(()),
         };
         if let Err(error) = written {
             self.run.detail(format_args!("not in failovers.jsonl: {error}"));

@@ -61,8 +61,6 @@ pub(super) struct Drill<'d, 'r, 'io> {
     pub(super) started: Instant,
     /// When the server was last asked for permission.
     asked_at: Moment,
-    /// This server has sent its decision in this run: it must do so again, remembered or not.
-    decision_seen: bool,
     pub(super) permission: Option<(String, Permission)>,
     pub(super) engine_start: Option<Duration>,
     /// The provider got the prompt.
@@ -87,7 +85,6 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
             provider,
             started: Instant::now(),
             asked_at: Moment::now(),
-            decision_seen: false,
             permission: None,
             engine_start: None,
             was_asked: false,
@@ -97,6 +94,12 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
 
     /// As a failover goes whose server was not asked for an answer. Gives the time to the first piece of it.
     pub(super) fn go(&mut self) -> Result<Duration, Failure> {
+        let went = self.take_over();
+        self.close_journal(&went);
+        went
+    }
+
+    fn take_over(&mut self) -> Result<Duration, Failure> {
         let stand_in = if provider::is_at(self.provider, &self.server.url) {
             Err(NoStandIn::IsCentral(self.provider.name.clone()))
         } else {
@@ -105,20 +108,17 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
         let probe = Attempt::new(stand_in).failed(CallFailure::before_content(Fault::NotAsked))?;
         let verdict = self.probe();
         let permit = probe.answered(verdict)?;
-        let answered = self.ask(permit).and_then(|complete| match complete.answer.delivered {
+        let complete = self.ask(permit)?;
+        match complete.answer.delivered {
             0 => Err(Failure::Empty),
             _ => Ok(complete.first_content.unwrap_or_default()),
-        });
-        self.close_journal(&answered);
-        answered
+        }
     }
 
     fn probe(&mut self) -> Verdict {
-        let known = Known { decision_seen: self.decision_seen, ..Known::default() };
         self.asked_at = Moment::now();
         let key = LlmKey::Name(self.llm.clone());
-        let probed = permission::ask(self.run, &self.gateway, &self.server.origin(), &key, known);
-        self.decision_seen |= probed.decision_sent;
+        let probed = permission::ask(self.run, &self.gateway, &self.server.origin(), &key, Known::default());
         self.permission = Some((probe::shown(&probed.verdict).0, Permission::of(&probed.verdict)));
         probed.verdict
     }
@@ -128,8 +128,10 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
         let mut may_restart = true;
         loop {
             let lease = self.lend(&permit)?;
+            self.open_journal(permit.cause());
+            // A disk that is slow takes its time.
             let fresh = self.renewed(permit)?;
-            self.open_journal(fresh.permit().cause());
+            self.was_asked = true;
             let waiting = self.run.waiting_for(&format!("waiting for \"{}\"", self.provider.name));
             let answered = lease.complete(&fresh, &question(), &limits(), &mut Nowhere);
             drop(waiting);
