@@ -146,6 +146,17 @@ pub fn parse_server(text: &str, insecure_http: bool) -> Result<Url, ConfigError>
     }
 }
 
+/// The server that is meant, by flags, variables and the config file.
+pub fn meant(env: &Environment, server: Option<&str>, context: Option<&str>) -> Result<Server, ConfigError> {
+    let config = match Config::path(env) {
+        Ok(path) => Config::load(&path)?,
+        // Who names the server needs no config, and so no folder for one.
+        Err(ConfigError::NoFolder) => Config::default(),
+        Err(error) => return Err(error),
+    };
+    config.server(env, server, context)
+}
+
 impl Config {
     /// Where the file is, whether or not it exists.
     pub fn path(env: &Environment) -> Result<PathBuf, ConfigError> {

@@ -5,7 +5,7 @@
 //! for the server of that context only.
 
 mod command;
-pub mod expiry;
+pub mod holder;
 mod keyring;
 
 pub use command::{NoCommand, TokenCommand};
@@ -91,7 +91,15 @@ pub enum CredentialError {
     /// The `tokenCommand` of the context is not there.
     #[error("there is no program {0} (tokenCommand of the context); install it, or give its absolute path")]
     NoProgram(String),
-    /// The `tokenCommand` of the context gave no token.
+    /// The `tokenCommand` of the context cannot be run.
+    #[error("tokenCommand {program} cannot be run: {error}")]
+    NotRun {
+        /// The program.
+        program: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The `tokenCommand` of the context was run, and gave no token.
     #[error("tokenCommand {program}: {why}")]
     Command {
         /// The program; its arguments are not for messages.

@@ -130,6 +130,7 @@ impl Exit {
                     | CredentialError::Keyring(_) => Self::Login,
                     CredentialError::File(_)
                     | CredentialError::NoProgram(_)
+                    | CredentialError::NotRun { .. }
                     | CredentialError::NoKeyring
                     | CredentialError::Malformed(_)
                     | CredentialError::Empty(_)

@@ -5,7 +5,6 @@
 //! A command that is killed in between leaves a note whose lock the kernel lets go of; the next one finds it and makes
 //! a report of it, of a failover that nobody knows the end of.
 
-pub mod caller;
 mod event;
 mod history;
 mod spool;

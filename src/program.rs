@@ -40,7 +40,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs a program and gives what it printed, at most `most` bytes.
+/// Runs a program and gives what it printed, at most `most` bytes. What else it has and sees (environment, stderr) is as
+/// the command says; by default it sees everything that we see.
 ///
 /// It has ended when it has ended: what it leaves running in the background may hold the pipe for as long as it likes.
 /// It stays in our process group, so that it can ask at the terminal, and Ctrl-C reaches it too.

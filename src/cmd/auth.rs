@@ -7,10 +7,9 @@ pub(super) use status::{AuthStatusItem, expires};
 use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
     config::Server,
-    credential::{self, CredentialError, Keeping, expiry},
+    credential::{self, CredentialError, Keeping, holder},
     exit::Exit,
     gateway::Gateway,
-    journal::caller,
     render::{Document, Format},
 };
 use clap::{Args, Subcommand};
@@ -188,7 +187,6 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
 /// Asks who a token belongs to, and remembers that and when it ends.
 fn ask_whoami(run: &Run<'_>, server: &Server, token: Secret) -> anyhow::Result<Whoami> {
     let who = Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?;
-    expiry::learn(&run.env, &server.origin(), &who);
-    caller::learn(&run.env, &server.origin(), &who);
+    holder::learn(&run.env, &server.origin(), &who);
     Ok(who)
 }

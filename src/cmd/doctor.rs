@@ -65,7 +65,7 @@ fn examine(run: &Run<'_>) -> Report {
     let server = setup::server(run, &mut report);
     let token = setup::credential(run, server.as_ref(), &mut report);
     let answers = network::server(run, server.as_ref(), &mut report);
-    let gateway = network::login(run, server.as_ref().filter(|_| answers), token, &mut report);
+    let gateway = network::login(server.as_ref().filter(|_| answers), token, &mut report);
     let file = providers::file(run, &mut report);
     providers::each(run, file.as_ref(), server.as_ref(), &mut report);
     providers::failovers(file.as_ref(), gateway.as_ref(), &mut report);
@@ -87,5 +87,5 @@ fn row(finding: Finding) -> Row<Finding> {
 fn mend_line(finding: &Finding) -> Option<String> {
     let mend = finding.mend.as_ref()?;
     matches!(finding.result, Outcome::Wrong | Outcome::Remark)
-        .then(|| format!("to mend {}: {}", finding.name(), crate::render::plain(mend)))
+        .then(|| format!("to mend {}: {mend}", crate::render::plain(&finding.name())))
 }

@@ -1,10 +1,11 @@
 //! What commands write down of failovers, in the words of the journal.
 
 use crate::{
+    credential::holder,
     environment::Environment,
     failover::{CallFailure, Fault, GaveUp, Why},
     gateway::Gateway,
-    journal::{Failover, Permission, StandIn, caller},
+    journal::{Failover, Permission, StandIn},
     providers_file::Provider,
 };
 use mcp_api::LlmKey;
@@ -19,7 +20,7 @@ pub(super) fn wanted(
 ) -> Failover {
     Failover {
         server: origin.to_owned(),
-        user: caller::name(env, origin, gateway.token_id()),
+        user: holder::name(env, origin, gateway.token_id()),
         llm: llm.to_string(),
         llm_id: cause.llm_id.as_ref().map(ToString::to_string),
         reason: reason(&cause.fault),

@@ -6,13 +6,14 @@ pub(in crate::cmd) use errors::{ErrorDocument, show_usage};
 
 use super::{Color, Global, columns::ColumnArgs, delivery::Delivery};
 use crate::{
-    config::{Config, ConfigError, Server},
+    config::{self, Config, Server},
     credential::{
         self, Credential,
-        expiry::{self, Ending, Reader},
+        holder::{self, Ending, Reader},
     },
     environment::Environment,
     failover::CallFailure,
+    files::FileError,
     gateway::Gateway,
     providers_file::{ProvidersError, ProvidersFile},
     render::{self, Columns, Document, Format, Item, Listing, View, escape_lines},
@@ -233,13 +234,7 @@ impl<'a> Run<'a> {
 
     /// The server that is meant.
     pub fn server(&self) -> anyhow::Result<Server> {
-        let config = match self.config() {
-            Ok((config, _)) => config,
-            // Who names the server needs no config, and so no folder for one.
-            Err(error) if matches!(error.downcast_ref(), Some(ConfigError::NoFolder)) => Config::default(),
-            Err(error) => return Err(error),
-        };
-        Ok(config.server(&self.env, self.global.server.as_deref(), self.global.context.as_deref())?)
+        Ok(config::meant(&self.env, self.global.server.as_deref(), self.global.context.as_deref())?)
     }
 
     /// The token for a server. If it ends soon, that is told once all is said.
@@ -249,7 +244,7 @@ impl<'a> Run<'a> {
         // Who wants no notes is not to use up the note of the day.
         if !self.global.quiet
             && let Some(ending) =
-                expiry::notice(&self.env, &server.origin(), &credential, Timestamp::now(), reader)
+                holder::notice(&self.env, &server.origin(), &credential, Timestamp::now(), reader)
         {
             let _ = self.ending.set(ending);
         }
@@ -271,17 +266,7 @@ impl<'a> Run<'a> {
 
     /// The provider file; none if none was named and the default one does not exist.
     pub fn providers(&self) -> Result<Option<ProvidersFile>, ProvidersError> {
-        use crate::files::FileError;
-        let named =
-            self.global.providers.clone().or_else(|| self.env.var("MCPCTL_PROVIDERS").map(PathBuf::from));
-        let is_named = named.is_some();
-        let default = || self.env.config_folder().map(|folder| folder.join("providers.yaml"));
-        let Some(path) = named.or_else(default) else { return Ok(None) };
-        match ProvidersFile::load(&path, self.env.home().as_deref()) {
-            Ok(file) => Ok(Some(file)),
-            Err(ProvidersError::File(FileError::Missing(_))) if !is_named => Ok(None),
-            Err(error) => Err(error),
-        }
+        providers(&self.env, self.global.providers.clone())
     }
 
     /// All of standard input, as text of at most `limit` bytes.
@@ -292,5 +277,21 @@ impl<'a> Run<'a> {
             return Err(Usage(format!("standard input is larger than {limit} bytes")).into());
         }
         String::from_utf8(bytes).map_err(|_| Usage("standard input is not UTF-8 text".into()).into())
+    }
+}
+
+/// The provider file: the one that is named by flag or variable, else the default one, if it exists.
+pub(super) fn providers(
+    env: &Environment,
+    named: Option<PathBuf>,
+) -> Result<Option<ProvidersFile>, ProvidersError> {
+    let named = named.or_else(|| env.var("MCPCTL_PROVIDERS").map(PathBuf::from));
+    let is_named = named.is_some();
+    let default = || env.config_folder().map(|folder| folder.join("providers.yaml"));
+    let Some(path) = named.or_else(default) else { return Ok(None) };
+    match ProvidersFile::load(&path, env.home().as_deref()) {
+        Ok(file) => Ok(Some(file)),
+        Err(ProvidersError::File(FileError::Missing(_))) if !is_named => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -91,14 +91,15 @@ impl TokenCommand {
         }
         let most = usize::try_from(SIZE_MAX).unwrap_or(usize::MAX).saturating_add(1);
         let printed = program::output(&mut command, LIMIT, most).map_err(|error| match error {
+            ProgramError::Start(error) => CredentialError::NotRun { program: self.program.clone(), error },
             ProgramError::Failed(status) => fail(format!("it gave no token ({status})")),
-            error @ (ProgramError::Start(_) | ProgramError::TooSlow(_) | ProgramError::TooMuch(_)) => {
-                fail(error.to_string())
-            }
+            error @ (ProgramError::TooSlow(_) | ProgramError::TooMuch(_)) => fail(error.to_string()),
         })?;
-        let what = || format!("what tokenCommand {} prints", self.program);
-        let text = std::str::from_utf8(&printed).map_err(|_| CredentialError::Malformed(what()))?;
-        parse(text, &what())
+        let text = std::str::from_utf8(&printed).ok();
+        let token = text.and_then(|text| parse(text, &self.program).ok());
+        token.ok_or_else(|| {
+            fail("it must print one line, the token, without spaces or control characters".into())
+        })
     }
 
     fn find(&self, env: &Environment) -> Option<PathBuf> {
@@ -141,7 +142,7 @@ mod tests {
     fn k05_what_it_prints_is_read_like_a_token_file() {
         assert_eq!(run(&["echo", "mcpd_a_b"]).unwrap().expose(), "mcpd_a_b");
         for wrong in [&["true"][..], &["echo", "two words"], &["printf", "a\\nb\\n"], &["printf", "\\377"]] {
-            assert!(matches!(run(wrong), Err(CredentialError::Malformed(_))), "{wrong:?}");
+            assert!(matches!(run(wrong), Err(CredentialError::Command { .. })), "{wrong:?}");
         }
     }
 

@@ -122,15 +122,15 @@ fn the_token_of_a_context_goes_to_no_other_server() {
 fn a_program_that_gives_no_token_ends_the_command_before_anything_is_sent() {
     for (script, message) in [
         ("echo 'the vault is sealed' >&2; exit 7", says("the vault is sealed").and(says("it gave no token"))),
-        ("true", says("must hold one line").and(says("tokenCommand"))),
-        ("cat {TOKEN} {TOKEN}", says("must hold one line").and(says("tokenCommand"))),
+        ("true", says("must print one line").and(says("tokenCommand"))),
+        ("cat {TOKEN} {TOKEN}", says("must print one line").and(says("tokenCommand"))),
         ("exec yes", says("printed more than").and(says("tokenCommand"))),
     ] {
         let helped = Helped::by(script);
-        // A token that was stored by an earlier login is somebody else's by now, for all anybody knows.
-        let code = if script.contains("{TOKEN}") || script == "true" { 2 } else { 4 };
-        helped.cmd(&["infer", "chat-prod", PROMPT]).assert().code(code).stdout("").stderr(message);
+        helped.cmd(&["infer", "chat-prod", PROMPT]).assert().code(4).stdout("").stderr(message);
         assert!(!helped.stage.mcpd.logs().contains("/infer"), "it was asked all the same");
+        fs::set_permissions(helped.program(), fs::Permissions::from_mode(0o600)).unwrap();
+        helped.cmd(&["llm", "list"]).assert().code(2).stderr(says("cannot be run"));
         fs::remove_file(helped.program()).unwrap();
         let gone = helped.cmd(&["llm", "list"]).assert();
         gone.code(2).stderr(says("there is no program").and(says("of the program").not()));

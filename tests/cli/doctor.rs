@@ -304,7 +304,21 @@ fn the_memory_of_the_card_is_compared_with_what_vllm_wants() {
     assert_eq!(found.code, 3);
     let wants = found.items.iter().find(|item| item["mend"] == "nvidia-smi").unwrap();
     assert!(wants["message"].as_str().unwrap().contains("vLLM wants 11.9 GiB of GPU 0"), "{wants}");
-    fs::write(&smi, "#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n").unwrap();
+    // It is told no secret, and what it says on stderr is not passed on.
+    let seen = tools.join("seen");
+    fs::write(
+        &smi,
+        format!("#!/bin/sh\nenv > {}; echo 'NVIDIA-SMI has failed' >&2; exit 9\n", seen.display()),
+    )
+    .unwrap();
+    let mut doctor = stage.dana.cmd(["doctor"]);
+    doctor.env("PATH", &path).env("LMSTUDIO_KEY", "canary").env("MCPCTL_TOKEN", &stage.dana_token);
+    doctor.env_remove("MCPCTL_TOKEN_FILE").assert().code(0).stderr(says("NVIDIA-SMI").not());
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(
+        seen.contains("PATH=") && !seen.contains("canary") && !seen.contains(&stage.dana_token),
+        "{seen}"
+    );
     assert_eq!((look().code, look().result("gpu")), (0, "remark"));
 }
 

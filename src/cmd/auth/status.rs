@@ -4,7 +4,7 @@ use super::ask_whoami;
 use crate::{
     cmd::{Run, columns::ColumnArgs},
     config::{Config, Server},
-    credential::{self, expiry::Left},
+    credential::{self, holder::Left},
     environment::Environment,
     exit::Exit,
     render::{Columns, Item, Listing, Row},

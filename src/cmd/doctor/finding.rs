@@ -1,6 +1,9 @@
 //! What was found: how it is, in a sentence, and the command that mends it.
 
-use crate::{files::FileError, render::Item};
+use crate::{
+    files::FileError,
+    render::{Item, plain},
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::{borrow::Cow, path::Path};
@@ -126,16 +129,24 @@ impl Finding {
         self
     }
 
-    /// Names the command that mends it.
+    /// Names the command that mends it. One that cannot be shown as it is would be another one.
     pub(super) fn mend(&mut self, command: impl Into<String>) -> &mut Self {
-        self.mend = Some(command.into());
+        let command = command.into();
+        if plain(&command) == command {
+            self.mend = Some(command);
+        } else {
+            self.mend = None;
+            self.message += " (no command for it can be shown: a name in it holds control characters)";
+        }
         self
     }
 
     /// The same, where there is a command.
     pub(super) fn mend_if(&mut self, command: Option<String>) -> &mut Self {
-        self.mend = command.or(self.mend.take());
-        self
+        match command {
+            Some(command) => self.mend(command),
+            None => self,
+        }
     }
 }
 
@@ -229,11 +240,34 @@ fn mend_of(error: &FileError) -> String {
 
 /// A path as a word of a shell.
 pub(super) fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
+    word(&path.to_string_lossy())
+}
+
+/// A text as a word of a shell.
+pub(super) fn word(text: &str) -> String {
+    // Only a NUL cannot be quoted, and `mend` refuses that.
+    shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 /// Opens an editor at a line of a file.
 pub(super) fn edit(path: &Path, line: usize) -> String {
     format!("\"${{EDITOR:-vi}}\" +{line} {}", quoted(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_copied_as_it_stands_or_is_not_shown() {
+        let mut report = Report::default();
+        let open = |path: &str| FileError::Readable(path.into());
+        report.unusable(Check::Credential, &open("/home/d/my $(id) token"));
+        report.unusable(Check::Credential, &open("/home/d/\u{1b}[2Jtoken"));
+        let mends: Vec<_> = report.findings().iter().map(|finding| finding.mend.as_deref()).collect();
+        assert_eq!(mends, [Some("chmod 600 '/home/d/my $(id) token'"), None]);
+        assert_eq!(report.findings()[0].message, "others may read /home/d/my $(id) token");
+        assert!(report.findings()[1].message.contains("control characters"));
+        assert_eq!(word("prod; rm -rf ~"), "'prod; rm -rf ~'");
+    }
 }

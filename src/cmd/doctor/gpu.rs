@@ -4,15 +4,21 @@ use super::finding::{Check, Report};
 use crate::{
     cmd::Run,
     engine::{Condition, Status},
+    limit::within,
     program,
     providers_file::{Kind, Provider, ProvidersFile, Vllm},
 };
 use serde::Deserialize;
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 const PROGRAM: &str = "nvidia-smi";
 const QUESTION: [&str; 2] =
     ["--query-gpu=index,name,memory.total,memory.free", "--format=csv,noheader,nounits"];
+/// The variables that it sees: neither a token of ours nor the key of a provider is its business.
+const SEEN: [&str; 5] = ["PATH", "HOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"];
 const LIMIT: Duration = Duration::from_secs(10);
 /// The largest answer that is read, in bytes.
 const ANSWER_MAX: usize = 64 << 10;
@@ -33,7 +39,10 @@ pub(super) fn memory(run: &Run<'_>, file: Option<&ProvidersFile>, report: &mut R
     let managed = |provider: &&Provider| !matches!(provider.kind, Kind::OpenAi(_));
     let Some(file) = file.filter(|file| file.registry.providers().any(|it| managed(&it))) else { return };
     let Some(program) = run.env.on_path(PROGRAM) else { return };
-    let cards = match program::output(Command::new(program).args(QUESTION), LIMIT, ANSWER_MAX) {
+    let mut command = Command::new(program);
+    command.args(QUESTION).stderr(Stdio::null()).env_clear();
+    command.envs(SEEN.iter().filter_map(|name| Some((name, run.env.var(name)?))));
+    let cards = match program::output(&mut command, LIMIT, ANSWER_MAX) {
         Ok(answer) => read(&answer),
         Err(error) => {
             report.remark(Check::Gpu, format!("{PROGRAM}: {error}")).mend(PROGRAM);
@@ -49,8 +58,10 @@ pub(super) fn memory(run: &Run<'_>, file: Option<&ProvidersFile>, report: &mut R
     }
     for provider in file.registry.providers() {
         let Kind::VllmManaged(vllm) = &provider.kind else { continue };
-        let is_stopped = Status::of(&run.env, &provider.name)
-            .is_ok_and(|status| matches!(status.condition, Condition::Stopped | Condition::Failed));
+        let (env, name) = (run.env.clone(), provider.name.clone());
+        let status = within(LIMIT, move || Status::of(&env, &name)).and_then(Result::ok);
+        let is_stopped =
+            status.is_some_and(|status| matches!(status.condition, Condition::Stopped | Condition::Failed));
         let visible = vllm.managed.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str);
         let visible = visible.or_else(|| run.env.var("CUDA_VISIBLE_DEVICES"));
         if let Some(card) = card_of(visible, &cards).filter(|_| is_stopped) {

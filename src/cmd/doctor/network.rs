@@ -1,13 +1,10 @@
 //! The way to the server: its name, its certificate, its answer, its clock, and what it makes of the token.
 
-use super::finding::{Check, Report};
+use super::finding::{Check, Report, word};
 use crate::{
     cmd::{Run, auth},
     config::Server,
-    credential::{
-        Credential,
-        expiry::{self, Ending},
-    },
+    credential::{Credential, holder::Ending},
     failover::{CallFailure, Fault, Unreachable},
     gateway::{Gateway, Reached, reach},
     http,
@@ -45,7 +42,7 @@ pub(super) fn server(run: &Run<'_>, server: Option<&Server>, report: &mut Report
         Some(Err(error)) => {
             let finding = report.wrong(Check::Tls, error.to_string());
             if let (Some(_), Some(context)) = (&server.ca_file, &server.context) {
-                finding.mend(format!("mcpctl config set-context {context} --ca-file FILE"));
+                finding.mend(format!("mcpctl config set-context {} --ca-file FILE", word(context)));
             }
             skip(report, &[Check::Connection, Check::Version, Check::Clock], "no connection was tried")
         }
@@ -179,7 +176,6 @@ fn ask_by_hand(server: &Server) -> String {
 
 /// Asks the server who the token belongs to. Gives a client for more questions if it knows.
 pub(super) fn login(
-    run: &Run<'_>,
     server: Option<&Server>,
     credential: Option<Credential>,
     report: &mut Report,
@@ -197,7 +193,6 @@ pub(super) fn login(
     };
     let failure = match gateway.get::<Whoami>(paths::WHOAMI) {
         Ok(who) => {
-            expiry::learn(&run.env, &server.origin(), &who);
             welcome(report, &who);
             return Some(gateway);
         }

@@ -1,8 +1,8 @@
 //! The provider file, and whether each provider could answer.
 
-use super::finding::{Check, Report, edit, quoted};
+use super::finding::{Check, Report, edit, quoted, word};
 use crate::{
-    cmd::Run,
+    cmd::{Run, run::providers},
     config::Server,
     engine::{Unfit, launch},
     gateway::Gateway,
@@ -19,7 +19,12 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The provider file, if there is one that can be used.
 pub(super) fn file(run: &Run<'_>, report: &mut Report) -> Option<ProvidersFile> {
-    match run.providers() {
+    let (env, named) = (run.env.clone(), run.global.providers.clone());
+    let Some(looked) = within(LIMIT, move || providers(&env, named)) else {
+        report.wrong(Check::ProviderFile, "it does not answer");
+        return None;
+    };
+    match looked {
         Ok(Some(file)) => {
             let (providers, failovers) =
                 (file.registry.providers().count(), file.registry.failovers().count());
@@ -104,8 +109,7 @@ fn tell(report: &mut Report, path: &Path, provider: &Provider, answer: Option<(R
 fn mend(provider: &Provider, env: &crate::environment::Environment) -> Option<String> {
     match &provider.kind {
         Kind::OpenAi(spec) => {
-            let word = shlex::try_quote(spec.url.as_str().trim_end_matches('/')).ok()?.into_owned();
-            Some(format!("curl -v {word}/models"))
+            Some(format!("curl -v {}/models", word(spec.url.as_str().trim_end_matches('/'))))
         }
         Kind::VllmManaged(_) | Kind::LlamacppManaged(_) => match launch::check(provider, env, true) {
             Err(Unfit::PortTaken(port)) => Some(format!("ss -ltnp 'sport = :{port}'")),

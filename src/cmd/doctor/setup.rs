@@ -1,9 +1,9 @@
 //! What is set on this machine: variables, folders, the config, the token.
 
-use super::finding::{Check, Report, edit, quoted};
+use super::finding::{Check, Report, edit, quoted, word};
 use crate::{
     cmd::Run,
-    config::{Config, ConfigError, Server},
+    config::{self, Config, ConfigError, Server},
     credential::{self, Credential, CredentialError, Source},
     files::{self, FileError},
     http,
@@ -19,6 +19,8 @@ use std::{
 
 /// How long a file system may take.
 const LIMIT: Duration = Duration::from_secs(5);
+/// A program or a keyring that is asked for a token has a minute of its own.
+const TOKEN_LIMIT: Duration = Duration::from_secs(65);
 /// The largest config file, as [`Config`] has it.
 const CONFIG_MAX: u64 = 1 << 20;
 
@@ -26,7 +28,7 @@ const CONFIG_MAX: u64 = 1 << 20;
 pub(super) fn environment(run: &Run<'_>, report: &mut Report) {
     if let Some(name) = run.env.unreadable() {
         let finding = format!("the value of {name} is not UTF-8 text; every other command refuses to run");
-        report.wrong(Check::Environment, finding).mend(format!("unset {name}"));
+        report.wrong(Check::Environment, finding).mend(format!("unset {}", word(name)));
     }
     if run.env.home().is_none() {
         let finding = "HOME is not an absolute path: ~ means nothing, and there are no default folders";
@@ -144,16 +146,22 @@ pub(super) fn config(run: &Run<'_>, report: &mut Report) {
 
 /// Which server is meant.
 pub(super) fn server(run: &Run<'_>, report: &mut Report) -> Option<Server> {
-    let server = match run.server() {
-        Ok(server) => server,
-        Err(error) => {
+    let (env, named, context) = (run.env.clone(), run.global.server.clone(), run.global.context.clone());
+    let looked = within(LIMIT, move || config::meant(&env, named.as_deref(), context.as_deref()));
+    let server = match looked {
+        Some(Ok(server)) => server,
+        None => {
+            report.skipped(Check::Server, "the config does not answer");
+            return None;
+        }
+        Some(Err(error)) => {
             // A file that cannot be read was told of already.
-            if let Some(ConfigError::File(_) | ConfigError::Content { .. }) = error.downcast_ref() {
+            if let ConfigError::File(_) | ConfigError::Content { .. } = &error {
                 report.skipped(Check::Server, "the config cannot be read");
                 return None;
             }
-            let mend = match error.downcast_ref() {
-                Some(ConfigError::NoContext { .. }) => "mcpctl config get-contexts",
+            let mend = match &error {
+                ConfigError::NoContext { .. } => "mcpctl config get-contexts",
                 _ => "mcpctl config set-context NAME --server https://HOST",
             };
             report.wrong(Check::Server, error.to_string()).mend(mend);
@@ -179,8 +187,13 @@ pub(super) fn credential(run: &Run<'_>, server: Option<&Server>, report: &mut Re
         report.skipped(Check::Credential, "no server is known");
         return None;
     };
-    match credential::find(&run.env, run.global.token_file.as_deref(), server) {
-        Ok(credential) => {
+    let (env, named, meant) = (run.env.clone(), run.global.token_file.clone(), server.clone());
+    match within(TOKEN_LIMIT, move || credential::find(&env, named.as_deref(), &meant)) {
+        None => {
+            report.wrong(Check::Credential, "nothing says where the token is, or what it is, in time");
+            None
+        }
+        Some(Ok(credential)) => {
             let finding = match &credential.source {
                 Source::Environment => "from MCPCTL_TOKEN".to_owned(),
                 Source::File(path) => format!("from {}, which only you can read", path.display()),
@@ -191,11 +204,11 @@ pub(super) fn credential(run: &Run<'_>, server: Option<&Server>, report: &mut Re
             report.ok(Check::Credential, finding);
             Some(credential)
         }
-        Err(CredentialError::File(error)) => {
+        Some(Err(CredentialError::File(error))) => {
             report.unusable(Check::Credential, &error);
             None
         }
-        Err(error) => {
+        Some(Err(error)) => {
             let mend = match &error {
                 CredentialError::Empty(name) => format!("unset {name}"),
                 CredentialError::NoFolder => "export XDG_CONFIG_HOME=\"$HOME/.config\"".into(),
@@ -205,6 +218,7 @@ pub(super) fn credential(run: &Run<'_>, server: Option<&Server>, report: &mut Re
                 | CredentialError::Keyring(_)
                 | CredentialError::NoKeyring
                 | CredentialError::NoProgram(_)
+                | CredentialError::NotRun { .. }
                 | CredentialError::Command { .. } => match (&server.token_command, &server.context) {
                     (Some(_), Some(_)) => "\"${EDITOR:-vi}\" \"$(mcpctl config path)\"".into(),
                     _ => "mcpctl auth login --token-stdin < token.txt".into(),

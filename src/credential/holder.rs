@@ -1,8 +1,9 @@
-//! When a token ends, as the server told it the last time it was asked who the token belongs to.
+//! Whose a token is and when it ends, as the server told it the last time somebody asked it here: `auth login`,
+//! `auth status` and `auth whoami` do.
 //!
-//! It is remembered beside the id of the token, which is public, so that no command has to ask again only to be able
-//! to warn. What it says changes nothing that a command does: the clock of this machine may be wrong, and it is the
-//! server that judges a token.
+//! It is remembered beside the id of the token, which is public: so the events of this machine can name whoever they
+//! are of while the server is away, and no command has to ask again only to be able to warn. It changes nothing that a
+//! command does: the clock of this machine may be wrong, and it is the server that judges a token.
 
 use super::{Credential, file_name};
 use crate::{environment::Environment, files};
@@ -36,7 +37,9 @@ pub enum Reader {
 #[serde(rename_all = "camelCase")]
 struct Record {
     token_id: String,
-    expires_at: Timestamp,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told_person: Option<Date>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,26 +83,22 @@ impl fmt::Display for Left {
     }
 }
 
-/// Remembers what the server has said of a token. That it cannot is no reason to fail: it is only not warned of.
+/// Remembers what the server has said of a token. That it cannot is no reason to fail: it is only not known then.
 pub fn learn(env: &Environment, origin: &str, who: &Whoami) {
     let Some(folder) = folder(env) else { return };
     let known = read(env, origin).filter(|record| record.token_id == who.token_id);
     let expires_at = who.token_expires_at.as_deref().and_then(|at| at.parse().ok());
-    if known.as_ref().map(|record| record.expires_at) == expires_at {
-        return;
+    let name = who.subject.name.to_string();
+    if known.is_none_or(|record| (record.expires_at, record.name) != (expires_at, name.clone())) {
+        let token_id = who.token_id.clone();
+        write(&folder, origin, &Record { token_id, name, expires_at, told_person: None, told_log: None });
     }
-    let Some(expires_at) = expires_at else { return forget(env, origin) };
-    let token_id = who.token_id.clone();
-    write(&folder, origin, &Record { token_id, expires_at, told_person: None, told_log: None });
 }
 
-/// Forgets what is known of the token of a server.
-pub fn forget(env: &Environment, origin: &str) {
-    if let Some(folder) = folder(env).filter(|folder| folder.exists())
-        && let Ok(folder) = files::private_folder(&folder)
-    {
-        let _ = folder.remove(&file_name(origin));
-    }
+/// The name of whom a token belongs to.
+#[must_use]
+pub fn name(env: &Environment, origin: &str, token_id: Option<&str>) -> Option<String> {
+    read(env, origin).filter(|record| Some(record.token_id.as_str()) == token_id).map(|record| record.name)
 }
 
 /// What is to be said of this token now, at most once a day to each reader.
@@ -114,7 +113,7 @@ pub fn notice(
     if credential.token_id() != Some(&record.token_id) {
         return None;
     }
-    let ending = Ending::near(record.expires_at, now)?;
+    let ending = Ending::near(record.expires_at?, now)?;
     let record = record.told(reader, now.to_zoned(TimeZone::UTC).date())?;
     write(&folder(env)?, origin, &record);
     Some(ending)
@@ -132,11 +131,12 @@ impl Record {
 }
 
 fn folder(env: &Environment) -> Option<PathBuf> {
-    Some(env.state_folder()?.join("v1").join("token-expiry"))
+    Some(env.state_folder()?.join("v1").join("tokens"))
 }
 
 fn read(env: &Environment, origin: &str) -> Option<Record> {
-    let bytes = files::read(&folder(env)?.join(file_name(origin)), RECORD_MAX).ok()?;
+    let folder = folder(env).filter(|folder| folder.exists())?;
+    let bytes = files::private_folder(&folder).ok()?.read(&file_name(origin), RECORD_MAX).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
 
@@ -189,6 +189,8 @@ mod tests {
         assert_eq!(past.to_string(), "by this machine's clock your token expired on 2026-12-10 12:00 UTC");
         learn(&env, ORIGIN, &whoami("a", None));
         assert_eq!(told("a", "2026-12-11T00:00:00Z", Reader::Log), None);
+        assert_eq!(name(&env, ORIGIN, Some("a")).as_deref(), Some("dana"));
+        assert_eq!((name(&env, ORIGIN, Some("b")), name(&env, "https://b.example", Some("a"))), (None, None));
     }
 
     #[test]
@@ -198,9 +200,8 @@ mod tests {
         assert_eq!(notice(&env, ORIGIN, &credential("a"), at("2026-12-10T12:00:00Z"), Reader::Log), None);
         let folder = tempfile::tempdir().unwrap();
         let env = Environment::from([("XDG_STATE_HOME", folder.path().to_str().unwrap())]);
-        let records = folder.path().join("mcpctl/v1/token-expiry");
-        std::fs::create_dir_all(&records).unwrap();
-        std::fs::write(records.join(file_name(ORIGIN)), "{").unwrap();
+        let records = folder.path().join("mcpctl/v1/tokens");
+        files::private_folder(&records).unwrap().write(&file_name(ORIGIN), b"{").unwrap();
         assert_eq!(notice(&env, ORIGIN, &credential("a"), at("2026-12-10T12:00:00Z"), Reader::Log), None);
     }
 }
