@@ -180,7 +180,9 @@ fn document(text: &str) -> Result<(Document, usize), Vec<Problem>> {
         return Err(vec![problem.with_label(format!("expected {API_VERSION}"))]);
     }
     let kind = fields.remove("kind");
-    ["apiVersion", "kind"].iter().for_each(|key| places.forget_key(key));
+    for key in ["apiVersion", "kind"] {
+        places.forget_key(key);
+    }
     let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
     let document = match kind.parse() {
         Ok(Kind::Llm) => typed(value, &places).map(Document::Llm),

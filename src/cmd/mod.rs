@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod failover_journal;
+mod formats;
 mod get;
 mod help;
 mod infer;
@@ -50,7 +51,7 @@ use std::path::PathBuf;
 )]
 #[command(
     after_help = "Start with: mcpctl config set-context NAME --server URL, then mcpctl auth login --token-stdin.\n\
-                        More: mcpctl help exit-codes | environment | failover"
+                        More: mcpctl help exit-codes | environment | failover | credentials | output | providers | scripts"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -130,13 +131,14 @@ enum Command {
     Man(man::ManArgs),
     Doctor(doctor::DoctorArgs),
     /// Show the version of this program
+    #[command(after_help = "Examples:\n  mcpctl version\n  mcpctl version -o json | jq -r .version")]
     Version,
     Help(help::HelpArgs),
 }
 
 /// Everything that can be said.
 fn command_line() -> clap::Command {
-    Cli::command()
+    formats::told(Cli::command())
 }
 
 /// Runs the two commands that are no commands for people: those by which this program is an engine's supervisor, and

@@ -52,6 +52,7 @@ mod primary;
 mod probe;
 mod pty;
 mod pty_stage;
+mod scarcity;
 mod scripts;
 mod secrets;
 mod sessions;

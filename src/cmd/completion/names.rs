@@ -1,13 +1,14 @@
 //! Names that can be typed: what the server has, what the files of this machine say, and the words of this program.
 
 use crate::{
-    cmd::{Global, apply, help},
+    cmd::{Global, apply, formats, help},
     config::Config,
     credential,
     engine::Place,
     environment::Environment,
     gateway::Gateway,
     providers_file::{Kind, ProvidersFile},
+    render::Format,
 };
 use clap::builder::ArgExt;
 use std::{
@@ -37,6 +38,8 @@ pub(in crate::cmd) enum Names {
     Things,
     /// Topics of `help`, and commands.
     Topics,
+    /// Formats of one command.
+    Formats(&'static [Format]),
 }
 
 impl ArgExt for Names {}
@@ -69,6 +72,7 @@ impl Typed {
             Names::Kinds => kinds(),
             Names::Things => self.things(begun),
             Names::Topics => help::topics(),
+            Names::Formats(formats) => formats::words(formats),
         };
         found
             .retain(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._@/".contains(&byte)));

@@ -59,20 +59,18 @@ impl Run<'_> {
             return exit;
         }
         let message = message(error);
-        let details = match error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>()) {
-            Some(mistakes) => {
-                let in_colour = self.colours(self.io.err_is_terminal);
-                let _ = writeln!(self.io.err, "{}", mistakes.rendered(self.env.home().as_deref(), in_colour));
-                mistakes.advice()
+        let mistakes = error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>());
+        let details = if let Some(mistakes) = mistakes {
+            let in_colour = self.colours(self.io.err_is_terminal);
+            let _ = writeln!(self.io.err, "{}", mistakes.rendered(self.env.home().as_deref(), in_colour));
+            mistakes.advice()
+        } else {
+            self.tell("error", &message);
+            let hints = hints(error);
+            for line in &hints {
+                let _ = writeln!(self.io.err, "  {}", escape_lines(line));
             }
-            None => {
-                self.tell("error", &message);
-                let hints = hints(error);
-                for line in &hints {
-                    let _ = writeln!(self.io.err, "  {}", escape_lines(line));
-                }
-                hints
-            }
+            hints
         };
         if let Ok(format @ (Format::Json | Format::Jsonl)) =
             self.format(Format::Text, Format::value_variants())
