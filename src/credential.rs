@@ -153,10 +153,7 @@ pub fn own(env: &Environment, server: &Server) -> Result<Credential, CredentialE
 #[must_use]
 pub fn at_hand(env: &Environment, named: Option<&Path>, server: &Server) -> Option<Credential> {
     match given(env, named) {
-        Ok(None) if server.token_command.is_none() => match stored(env, &server.origin()) {
-            Ok(Stored::Here(credential)) => Some(credential),
-            Ok(Stored::InKeyring) | Err(_) => None,
-        },
+        Ok(None) if server.token_command.is_none() => stored_at_hand(env, &server.origin()),
         Ok(given) => given,
         Err(_) => None,
     }
@@ -185,6 +182,15 @@ pub fn find_stored(env: &Environment, origin: &str) -> Result<Credential, Creden
     match stored(env, origin)? {
         Stored::Here(credential) => Ok(credential),
         Stored::InKeyring => Ok(Credential { token: keyring::find(origin)?, source: Source::Keyring }),
+    }
+}
+
+/// The token that is stored for a server, if it is in a file: no keyring is asked.
+#[must_use]
+pub fn stored_at_hand(env: &Environment, origin: &str) -> Option<Credential> {
+    match stored(env, origin) {
+        Ok(Stored::Here(credential)) => Some(credential),
+        Ok(Stored::InKeyring) | Err(_) => None,
     }
 }
 

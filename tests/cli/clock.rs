@@ -126,3 +126,19 @@ fn g08_the_double_is_read_by_the_program() {
     let now = jiff::Timestamp::now().as_second();
     assert!((shown - now - TEN_YEARS).abs() < 60, "{shown} beside {now}");
 }
+
+#[test]
+fn n05_no_failover_goes_round_a_certificate_that_is_wrong() {
+    for certificate in [Certificate::Expired, Certificate::WrongName, Certificate::SelfSigned] {
+        let server = Evild::start_tls(certificate, [vec![Step::ReadRequest, Step::Hang]]);
+        let local = Engine::start();
+        let dana = Client::of(&server.url(), "mcpd_0123456789abcdef_canarycanary");
+        dana.failover("chat-prod", &local.url());
+        let context = ["config", "set-context", "prod", "--server", &server.url(), "--ca-file"];
+        dana.cmd(context).arg(server.ca_file()).assert().code(0);
+        let mut infer = dana.cmd(["infer", "chat-prod", PROMPT]);
+        let told = says("its certificate ").and(says("mcpctl auth").not());
+        infer.env_remove("MCPCTL_SERVER").assert().code(7).stdout("").stderr(told);
+        assert_eq!((server.bytes_received(), local.bytes_received()), (0, 0), "{certificate:?}");
+    }
+}

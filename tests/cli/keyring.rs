@@ -69,3 +69,22 @@ fn a_keyring_that_is_away_ends_the_command_before_anything_is_sent() {
     doctor.code(3).stdout(says("wrong    credential"));
     assert_eq!(stage.mcpd.logs().matches("/api/v1/llms").count(), before);
 }
+
+#[test]
+fn nobody_who_only_types_is_a_reason_to_ask_the_keyring() {
+    let stage = Stage::new();
+    let Some((dana, keyring)) = logged_in(&stage) else { return };
+    let server = stage.mcpd.url();
+    let asked = |typed: &[&str]| {
+        let mut complete = dana.cmd(["--", "mcpctl"].iter().chain(typed));
+        complete.envs([keyring.env()]).env("_MCPCTL_COMPLETE", "bash").env("_CLAP_IFS", "\n");
+        complete.env("_CLAP_COMPLETE_INDEX", typed.len().to_string());
+        let shown = complete.assert().code(0).get_output().stdout.clone();
+        String::from_utf8(shown).unwrap().contains("chat-prod")
+    };
+    let lines = [&["infer", "chat"][..], &["infer", "--server", &server, "chat"]];
+    // What is offered without the server comes from the provider file, and there is none.
+    assert!(lines.iter().all(|line| !asked(line)), "a token came from the keyring");
+    login(&dana, &keyring, &stage, &[]);
+    assert!(lines.iter().all(|line| asked(line)), "a token in a file is used");
+}

@@ -97,7 +97,7 @@ impl Typed {
         let is_typed = global.server.is_some() || global.context.is_some();
         let credential = match global.token_file {
             Some(_) => return None,
-            None if is_typed => credential::find_stored(&self.env, &server.origin()).ok()?,
+            None if is_typed => credential::stored_at_hand(&self.env, &server.origin())?,
             None => credential::at_hand(&self.env, None, &server)?,
         };
         let limit = self.deadline.checked_duration_since(Instant::now())?.checked_sub(RESERVE)?;
