@@ -116,7 +116,8 @@ pub fn complete(
     })?;
     let head = response.headers().clone();
     let bearer = endpoint.bearer.as_ref();
-    let mut call = Call { limits, started, sink, bearer, answer: Answer::default(), first_content: None };
+    let (answer, offers_tools) = (Answer::default(), request.offers_tools());
+    let mut call = Call { limits, started, sink, bearer, offers_tools, answer, first_content: None };
     match call.read(response, request.stream) {
         Ok(()) => {
             let (answer, first_content) = (call.answer, call.first_content);
@@ -154,6 +155,7 @@ struct Call<'a> {
     sink: &'a mut dyn Sink,
     /// What no text from outside may repeat.
     bearer: Option<&'a Secret>,
+    offers_tools: bool,
     answer: Answer,
     first_content: Option<Duration>,
 }
@@ -227,7 +229,7 @@ impl Call<'_> {
     }
 
     fn finish(&mut self) -> Result<(), Fault> {
-        self.answer.check_finished()?;
+        self.answer.check_finished(self.offers_tools)?;
         self.sink.end(&self.answer).map_err(|error| output_fault(&error))
     }
 

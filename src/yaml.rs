@@ -42,12 +42,6 @@ impl Problem {
         Self { place, message: message.into(), label: String::new() }
     }
 
-    /// A key that comes twice: other readers of the same text take one of the two without a word.
-    #[must_use]
-    pub fn is_duplicate(&self) -> bool {
-        self.message.starts_with(DUPLICATE)
-    }
-
     /// The problem with advice.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {

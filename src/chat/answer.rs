@@ -14,6 +14,9 @@ const TOOL_CALL_BYTES_MAX: usize = 4 << 20;
 /// Reasons to end by which an engine says that it gave up.
 const GAVE_UP: &[&str] = &["abort", "error"];
 
+/// Reasons to end after which a call of a tool is whole.
+const ENDS_OF_CALLS: &[&str] = &["stop", "tool_calls", "function_call"];
+
 /// One call of a tool that the model asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCall {
@@ -139,12 +142,28 @@ impl Answer {
     }
 
     /// Called at `[DONE]`, or at the end of a body that is no stream: is it whole?
-    pub fn check_finished(&self) -> Result<(), Fault> {
-        if self.finish_reason.is_some() {
-            Ok(())
-        } else {
-            Err(Fault::Cut("the answer was ended without a finish_reason".into()))
+    ///
+    /// A call of a tool is whole if the model came to its end, has a name, and is one of a tool that was offered: a
+    /// program that is handed a call will do what it says.
+    pub fn check_finished(&self, offers_tools: bool) -> Result<(), Fault> {
+        let Some(reason) = &self.finish_reason else {
+            return Err(Fault::Cut("the answer was ended without a finish_reason".into()));
+        };
+        if self.tool_calls.is_empty() {
+            return Ok(());
         }
+        if !offers_tools {
+            return Err(Fault::Unparsable("it calls a tool, and none was offered".into()));
+        }
+        if !ENDS_OF_CALLS.contains(&reason.as_str()) {
+            return Err(Fault::Cut(format!(
+                "a call of a tool was ended too early (finish_reason: {reason})"
+            )));
+        }
+        if self.tool_calls.iter().any(|call| call.name.is_empty()) {
+            return Err(Fault::Unparsable("it calls a tool without a name".into()));
+        }
+        Ok(())
     }
 }
 
@@ -172,7 +191,7 @@ mod tests {
         while let Some(event) = events.next_event().unwrap() {
             match answer.take_event(&event) {
                 Ok(Some(piece)) => text.push_str(&piece.content.unwrap_or_default()),
-                Ok(None) => return (text, answer.check_finished().map(|()| answer)),
+                Ok(None) => return (text, answer.check_finished(true).map(|()| answer)),
                 Err(fault) => return (text, Err(fault)),
             }
         }
@@ -224,7 +243,7 @@ mod tests {
         let mut answer = Answer::default();
         answer.take_event(&event(r#"{"choices":[{"index":0,"delta":{"content":"Par"}}]}"#)).unwrap();
         assert_eq!(answer.take_event(&event("[DONE]")), Ok(None));
-        assert!(matches!(answer.check_finished(), Err(Fault::Cut(_))));
+        assert!(matches!(answer.check_finished(true), Err(Fault::Cut(_))));
     }
 
     #[test]
@@ -238,7 +257,7 @@ mod tests {
         }
         let mut answer = Answer::default();
         answer.take_event(&event(r#"{"choices":[{"delta":{"content":"Par"},"finish_reason":""}]}"#)).unwrap();
-        assert!(answer.check_finished().is_err(), "an empty reason is none");
+        assert!(answer.check_finished(true).is_err(), "an empty reason is none");
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl ChatRequest {
         request
     }
 
+    /// The model was told what it may call.
+    pub fn offers_tools(&self) -> bool {
+        ["tools", "functions"].iter().any(|key| self.params.contains_key(*key))
+    }
+
     /// The further fields that a local provider does not receive.
     pub fn kept_from_local(&self) -> impl Iterator<Item = &str> {
         self.params.keys().map(String::as_str).filter(|key| !LOCAL_FIELDS.contains(key))

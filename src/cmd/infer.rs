@@ -55,15 +55,15 @@ use std::{
 /// Runs the command.
 pub(super) fn run(run: &mut Run<'_>, args: &InferArgs) -> anyhow::Result<Exit> {
     let llm = args.key()?;
-    let format = run.format(Format::Text, args.formats())?;
+    let format = args.format(run)?;
     let server = run.server()?;
-    let token = run.credential(&server)?.token;
     let question = Question::of(args, run)?;
     let providers = stand_in::usable_providers(run, args.route);
     let stand_in = stand_in::choose(providers.as_ref(), &llm, args.route, &server);
     if args.dry_run {
         return plan::show(run, format, args, &server, &llm, &question, &stand_in);
     }
+    let token = run.credential(&server)?.token;
     let gateway = Rc::new(Gateway::new(&server, token, args.connect_timeout, args.head_limit())?);
     run.detail(format_args!("{server}, request id {}", gateway.request_id()));
     let origin = server.origin();
@@ -205,17 +205,19 @@ impl Ask<'_, '_> {
     fn conclude(self, served: &Served) -> anyhow::Result<Exit> {
         let answer = &served.complete.answer;
         let reason = answer.finish_reason.clone().unwrap_or_default();
-        if self.args.strict && reason != "stop" {
+        // A model that calls a tool has not come to its answer yet.
+        let is_call = self.outlet.content().is_empty() && !answer.tool_calls.is_empty();
+        let has_shape = self.question.schema.is_some() && !is_call;
+        if (self.args.strict || has_shape) && reason != "stop" {
             return Err(self.failed(Unfit::NotStopped(reason).into()).into());
         }
         if let Some(warning) = report::warning(answer, &reason, self.args.max_tokens) {
             self.run.warn(warning);
         }
-        // A model that calls a tool has not come to its answer yet.
-        let is_call = self.outlet.content().is_empty() && !answer.tool_calls.is_empty();
         if let Some(schema) = &self.question.schema
-            && !is_call
-            && let Err(mismatch) = schema.check(self.outlet.content())
+            && has_shape
+            && let Err(mismatch) =
+                schema.check(self.outlet.content(), &answer.tool_calls, self.limits.time_left())
         {
             return Err(self.failed(Unfit::Mismatch(mismatch).into()).into());
         }

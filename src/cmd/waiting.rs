@@ -5,8 +5,13 @@ use super::Run;
 use crate::render::plain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    thread::{Builder, JoinHandle},
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::Builder,
     time::Duration,
 };
 
@@ -14,6 +19,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How often the line moves.
 const BEAT: Duration = Duration::from_millis(100);
+/// How long the line may take to go; a terminal that is not held needs no time for it.
+const HELD: Duration = Duration::from_millis(200);
 
 /// A line on stderr that lasts as long as this value. Once that is dropped the line is gone, and nothing writes to the
 /// terminal any more.
@@ -22,8 +29,12 @@ pub(super) struct Waiting(Option<Line>);
 
 struct Line {
     bar: ProgressBar,
+    /// Dropped to end it.
     over: Sender<()>,
-    thread: JoinHandle<()>,
+    /// Dropped by its thread once the line is gone.
+    gone: Receiver<()>,
+    /// The line is to stay as it is: what comes after it is being written.
+    given_up: Arc<AtomicBool>,
 }
 
 impl Run<'_> {
@@ -57,11 +68,12 @@ impl Waiting {
 
     /// Ends it before its time: something else is about to be written.
     pub(super) fn end(&mut self) {
-        if let Some(Line { bar, over, thread }) = self.0.take() {
+        if let Some(Line { bar: _, over, gone, given_up }) = self.0.take() {
             drop(over);
-            // A panic of it has ended the program already.
-            let _ = thread.join();
-            bar.finish_and_clear();
+            // On a terminal that is held its thread hangs in a write, and the caller's time goes on.
+            if gone.recv_timeout(HELD) == Err(RecvTimeoutError::Timeout) {
+                given_up.store(true, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -78,13 +90,25 @@ impl Line {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").ok()?);
         let (over, ended) = channel();
-        let moved = bar.clone();
-        let thread = Builder::new().spawn(move || move_until(&ended, &moved)).ok()?;
-        Some(Self { bar, over, thread })
+        let (last, gone) = channel();
+        let given_up = Arc::new(AtomicBool::new(false));
+        let (moved, is_given_up) = (bar.clone(), Arc::clone(&given_up));
+        let drawn = move || {
+            move_until(&ended, &moved);
+            if is_given_up.load(Ordering::Relaxed) {
+                // It would clear its line when it goes.
+                mem::forget(moved);
+            } else {
+                moved.finish_and_clear();
+            }
+            drop(last);
+        };
+        Builder::new().spawn(drawn).ok()?;
+        Some(Self { bar, over, gone, given_up })
     }
 }
 
-/// Nothing but this thread draws while it waits, so that nothing draws once it was waited for.
+/// Nothing but its thread draws a line, so that nothing draws once that was waited for.
 fn move_until(ended: &Receiver<()>, bar: &ProgressBar) {
     let mut wait = PATIENCE;
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {

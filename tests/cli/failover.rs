@@ -1,13 +1,18 @@
 //! When a local provider may answer, against the real server wherever its behaviour matters.
 
 use crate::{
+    engine_stage::wait_until_old,
     scripts::{NO_DATABASE, answer, close, reset, whole},
     support::{Client, PROMPT, Scripted, Stage, TEN_WORDS, assert_logged, provider, says},
 };
-use fakes::{Engine, Evild, Fault, Gate, Mcpd, Postgres, Refusing, Request, Response, Step, required, wire};
+use fakes::{
+    Engine, Evild, Fault, Gate, Mcpd, Postgres, Refusing, Request, Response, SlowDisk, Step, required,
+    wait_until, wire,
+};
 use mcp_api::LlmPatch;
+use mcpctl::clock::Moment;
 use predicates::prelude::*;
-use std::{thread, time::Duration};
+use std::{process::Stdio, thread, time::Duration};
 
 const SOON: Duration = Duration::from_secs(30);
 /// How many POSTs make a stage: LLM, user, binding, token.
@@ -296,6 +301,31 @@ fn p23_a_server_whose_database_is_away_permits_nothing_until_it_is_back() {
     stage.assert_local_untouched();
     postgres.start_again();
     stage.dana.infer(&[]).code(0);
+}
+
+/// The note in the journal comes before the prompt, and the disk takes its time for it.
+#[test]
+fn p18_a_permit_that_grows_old_while_the_disk_is_slow_opens_nothing() {
+    let stage = Stage::new();
+    // What is remembered of the server is written now, and not then.
+    stage.dana.infer(&[]).code(0);
+    stage.upstream.stop();
+    let disk = SlowDisk::new();
+    disk.stall();
+    let mut command = stage.dana.raw(["infer", "chat-prod", PROMPT]);
+    command.envs(disk.env()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let probes = || stage.mcpd.logs().matches("\"method\":\"HEAD\"").count();
+    wait_until(SOON, "a question for permission", || probes() == 1);
+    let asked = Moment::now();
+    stage.mcpd.delete_binding("dana-chat");
+    wait_until_old(asked);
+    disk.flow();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(5), &b""[..]), "{stderr}");
+    assert!(stderr.contains("failover refused: run is not granted (403)"), "{stderr}");
+    stage.assert_local_untouched();
 }
 
 #[test]

@@ -186,6 +186,90 @@ fn the_answer_of_a_local_provider_is_held_against_the_schema_too() {
     stage.dana.infer(&["--schema", &schema]).code(0).stdout("{\"label\": \"bug\"}\n");
 }
 
+/// Complete, and of the right shape by accident.
+#[test]
+fn only_an_answer_that_was_done_is_held_against_a_schema() {
+    for reason in ["length", "content_filter"] {
+        let events = [wire::content("12"), wire::finish(reason), wire::DONE.to_owned()];
+        let scene = streaming(&events);
+        let schema = scene.dana.file("number.json", r#"{"type": "integer"}"#);
+        scene.dana.infer(&["--schema", &schema]).code(8).stdout("").stderr(says(reason));
+        scene.dana.infer(&[]).code(0).stdout("12\n");
+    }
+}
+
+/// Readers of JSON do not agree which of two values of a key counts.
+#[test]
+fn an_answer_that_says_a_thing_twice_does_not_pass() {
+    let scene = saying(r#"{"label": "evil", "label": "bug"}"#);
+    let schema = scene.dana.file("label.json", LABEL);
+    scene.dana.infer(&["--schema", &schema]).code(8).stdout("").stderr(says("\"label\" comes twice"));
+}
+
+#[test]
+fn a_small_schema_that_is_endless_work_is_given_up() {
+    let defs: Value = (0..40)
+        .map(|n| {
+            let next = json!({ "$ref": format!("#/$defs/d{}", n + 1) });
+            (format!("d{n}"), json!({ "allOf": [next, next] }))
+        })
+        .chain([("d40".to_owned(), json!({ "type": "integer" }))])
+        .collect();
+    let scene = saying("12");
+    let schema = scene.dana.file("bomb.json", json!({ "$defs": defs, "$ref": "#/$defs/d0" }).to_string());
+    let told = says("the answer could not be held against the schema within");
+    scene.dana.infer(&["--schema", &schema, "--timeout", "2s"]).code(8).stdout("").stderr(told);
+}
+
+/// A program that is handed a call will do what it says.
+#[test]
+fn a_call_that_was_not_offered_or_is_not_whole_is_no_answer() {
+    let piece = |call: Value| json!({ "choices": [{ "delta": { "tool_calls": [call] } }] }).to_string();
+    let weather =
+        json!({ "index": 0, "id": "c1", "function": { "name": "weather", "arguments": "{\"city\": \"Os" } });
+    let ended = |first: String, reason: &str| vec![first, wire::finish(reason), wire::DONE.to_owned()];
+    let elsewhere = json!({ "index": 3, "id": "c1", "function": { "name": "weather", "arguments": "{}" } });
+    for (events, offers, why) in [
+        (call("{}"), false, "it calls a tool, and none was offered"),
+        (ended(piece(weather.clone()), "length"), true, "ended too early (finish_reason: length)"),
+        (ended(piece(weather), "content_filter"), true, "ended too early (finish_reason: content_filter)"),
+        (ended(piece(elsewhere), "tool_calls"), true, "it calls a tool without a name"),
+    ] {
+        let scene = streaming(&events);
+        let tools = scene.dana.file("tools.json", WEATHER);
+        let schema = scene.dana.file("label.json", LABEL);
+        let offer = if offers { vec!["--tools", &tools] } else { vec![] };
+        for more in [&[][..], &["--strict"], &["--schema", &schema], &["-o", "raw"]] {
+            let args = [&offer[..], more].concat();
+            scene.dana.infer(&args).code(8).stdout("").stderr(says(why));
+        }
+        let run = scene.dana.infer(&[&offer[..], &["-o", "jsonl"]].concat()).code(8);
+        assert!(!types(&lines(&run)).contains(&"toolCall"));
+        assert_eq!((scene.probes(), scene.local.connections()), (0, 0));
+    }
+}
+
+#[test]
+fn a_call_beside_an_answer_is_not_what_a_schema_asked_for() {
+    let events = [&[wire::content("{\"label\": \"bug\"}")], &call("{}")[..]].concat();
+    let scene = streaming(&events);
+    let (schema, tools) = (scene.dana.file("label.json", LABEL), scene.dana.file("tools.json", WEATHER));
+    scene.dana.infer(&["--schema", &schema, "--tools", &tools]).code(8).stdout("");
+}
+
+#[test]
+fn a_variable_for_lists_does_not_turn_an_answer_into_events() {
+    let stage = Stage::new();
+    for format in ["jsonl", "raw", "table"] {
+        let mut infer = stage.dana.cmd(["infer", "chat-prod", PROMPT]);
+        infer.env("MCPCTL_OUTPUT", format).assert().code(0).stdout(format!("{TEN_WORDS}\n"));
+        let mut unknown = stage.dana.cmd(["infer", "none", PROMPT]);
+        unknown.env("MCPCTL_OUTPUT", format).assert().code(5).stdout("");
+    }
+    let mut infer = stage.dana.cmd(["infer", "chat-prod", PROMPT]);
+    infer.env("MCPCTL_OUTPUT", "json").assert().code(0).stdout(says("\"kind\": \"Inference\""));
+}
+
 #[test]
 fn a_model_that_calls_a_tool_has_not_come_to_its_answer_yet() {
     let scene = streaming(&call("{}"));
@@ -213,7 +297,8 @@ fn a_schema_is_checked_before_anything_is_sent_and_nothing_is_fetched_for_it() {
         ("true".into(), "it is no object"),
         ("[]".into(), "it is no object"),
         ("{\"type\": ".into(), "schema.json:"),
-        (r#"{"type": "object", "type": "array"}"#.into(), "duplicate key"),
+        (r#"{"type": "object", "type": "array"}"#.into(), "comes twice"),
+        (r#"{"title": "\ud83d\ude00", "type": "object", "type": "array"}"#.into(), "comes twice"),
         ("type: object\ntype: array\n".into(), "schema.json:2:1: duplicate key"),
     ] {
         let path = scene.dana.file("schema.json", text);
@@ -372,6 +457,9 @@ fn a_dry_run_shows_the_plan_and_sends_nothing() {
     assert_logged(&stage.mcpd, "HEAD", 0);
     assert_eq!(stage.upstream.requests(), 0);
     stage.assert_local_untouched();
+    // Nobody needs to be somebody for it.
+    let stranger = Client::stranger(&stage.mcpd.url());
+    stranger.infer(&["--dry-run"]).code(0).stdout(says("nothing was sent"));
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Terminal {
         self
     }
 
+    /// Presses a key together with Ctrl.
+    pub(crate) fn press(&mut self, key: char) {
+        self.session.send_control(key).expect("a key can be pressed");
+    }
+
     /// What can be read now.
     pub(crate) fn screen(&self) -> String {
         screen(&self.written)

@@ -2,7 +2,7 @@
 
 use crate::{
     chat::Limits,
-    cmd::{Usage, completion::Names},
+    cmd::{Run, Usage, completion::Names},
     render::Format,
 };
 use clap::{Args, ValueEnum};
@@ -149,13 +149,19 @@ impl InferArgs {
             .map_err(|error| Usage(format!("\"{}\" is no LLM: {error}", self.llm.escape_debug())).into())
     }
 
-    /// The formats that it has.
-    pub(crate) fn formats(&self) -> &'static [Format] {
-        if self.dry_run {
-            &[Format::Text, Format::Json, Format::Yaml]
-        } else {
-            &[Format::Text, Format::Json, Format::Jsonl, Format::Raw]
-        }
+    /// The format that was asked for.
+    ///
+    /// A variable that is meant for lists, where `jsonl` is a row a line, does not turn an answer into events; nor is
+    /// there to be an error in a format that the answer has not.
+    pub(crate) fn format(&self, run: &mut Run<'_>) -> anyhow::Result<Format> {
+        let takes: &[Format] = match (self.dry_run, run.global.output) {
+            (true, _) => &[Format::Text, Format::Json, Format::Yaml],
+            (false, Some(_)) => &[Format::Text, Format::Json, Format::Jsonl, Format::Raw],
+            (false, None) => &[Format::Text, Format::Json],
+        };
+        let format = run.format(Format::Text, takes)?;
+        run.global.output = Some(format);
+        Ok(format)
     }
 
     /// The limits, from now on.

@@ -21,7 +21,9 @@ impl InferFailure {
                 }
                 hints
             }
-            Reason::Unfit(Unfit::NotStopped(_)) => vec!["--strict takes finish_reason \"stop\" only".into()],
+            Reason::Unfit(Unfit::NotStopped(_)) => {
+                vec!["--strict and --schema take finish_reason \"stop\" only".into()]
+            }
             Reason::Unfit(Unfit::Mismatch(mismatch)) => {
                 let mut hints = mismatch.more().to_vec();
                 hints.push(about.of_an_unfit_answer());

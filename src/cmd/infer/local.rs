@@ -31,7 +31,8 @@ impl Ask<'_, '_> {
                 self.tell_failover(provider);
             }
             self.open_journal(permit.cause(), provider);
-            // A terminal that is held, and a disk that is slow, take what they are told in their own time.
+            // A terminal that is held and a disk that is slow take their own time: nothing may stand between this and
+            // the prompt.
             let fresh = self.renewed(permit)?;
             let waiting = self.run.waiting_for(&format!("waiting for \"{}\"", provider.name));
             let (request, limits) = (&self.question.request, &self.limits);

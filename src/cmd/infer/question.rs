@@ -4,8 +4,7 @@ use super::{InferArgs, schema::AnswerSchema, tools};
 use crate::{
     chat::{ChatRequest, Message, RESERVED},
     cmd::{Run, Usage},
-    files,
-    yaml::{self, Problem},
+    files, strict_json, yaml,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -139,15 +138,20 @@ pub(super) fn structured<T: DeserializeOwned>(path: &Path, takes: &str) -> anyho
 }
 
 fn parsed<T: DeserializeOwned>(text: &str, path: &Path, takes: &str) -> anyhow::Result<T> {
-    let read = match yaml::from_str(text) {
-        Ok((value, _)) => Ok(value),
-        // JSON that names a thing twice is not meant either.
-        Err(problems) if problems.iter().any(Problem::is_duplicate) => Err(problems),
-        Err(problems) => serde_json::from_str(text).map_err(|_| problems),
+    let problems = match yaml::from_str(text) {
+        Ok((value, _)) => return Ok(value),
+        Err(problems) => problems,
     };
-    read.map_err(|problems| {
-        let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
-        let told: Vec<_> = problems.iter().map(|problem| format!("{name}:{problem}")).collect();
-        Usage(format!("{} ({takes})", told.join("; "))).into()
-    })
+    let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    match strict_json::from_str(text).and_then(serde_json::from_value) {
+        Ok(value) => Ok(value),
+        // It is JSON, but not of the kind that was expected, or a key comes twice.
+        Err(error) if error.is_data() && error.line() > 0 => {
+            Err(Usage(format!("{name}: {error} ({takes})")).into())
+        }
+        Err(_) => {
+            let told: Vec<_> = problems.iter().map(|problem| format!("{name}:{problem}")).collect();
+            Err(Usage(format!("{} ({takes})", told.join("; "))).into())
+        }
+    }
 }

@@ -2,15 +2,17 @@
 //! not every server keeps to what it is asked for.
 
 use super::question::structured;
-use crate::cmd::Usage;
+use crate::{chat::ToolCall, cmd::Usage, failover::Fault, limit::within, strict_json};
 use jsonschema::{ReferencingError, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Value, json};
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 /// How many differences are told.
 const TOLD: usize = 5;
 /// How much of a difference is told, in characters: it repeats parts of the answer.
 const TOLD_CHARS: usize = 200;
+/// How long a check may take.
+const CHECK_MAX: Duration = Duration::from_secs(10);
 /// The longest name of a schema that servers take.
 const NAME_MAX: usize = 64;
 
@@ -18,7 +20,7 @@ const NAME_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct AnswerSchema {
     schema: Value,
-    validator: Validator,
+    validator: Arc<Validator>,
 }
 
 /// An answer that is not what its schema says.
@@ -26,6 +28,10 @@ pub(super) struct AnswerSchema {
 pub(super) enum Mismatch {
     /// It is no JSON; carries why.
     NotJson(String),
+    /// It comes with a call of a tool: one of the two is meant.
+    Ambiguous,
+    /// It could not be held against the schema in this time.
+    NotChecked(Duration),
     /// It differs; carries the first difference and some more.
     Differs(String, Vec<String>),
 }
@@ -40,7 +46,7 @@ impl AnswerSchema {
         }
         let validator =
             jsonschema::options().offline().build(&schema).map_err(|error| wrong(unsound(&error)))?;
-        Ok(Self { schema, validator })
+        Ok(Self { schema, validator: Arc::new(validator) })
     }
 
     /// The field of the request that asks for it.
@@ -48,14 +54,31 @@ impl AnswerSchema {
         json!({ "type": "json_schema", "json_schema": { "name": self.name(), "schema": self.schema } })
     }
 
-    /// Says whether an answer is what the schema says.
-    pub(super) fn check(&self, content: &str) -> Result<(), Mismatch> {
-        let answer = serde_json::from_str(content).map_err(|error| Mismatch::NotJson(error.to_string()))?;
-        let mut differences = self.validator.iter_errors(&answer).map(|error| told(&error));
-        match differences.next() {
-            None => Ok(()),
-            Some(first) => Err(Mismatch::Differs(first, differences.take(TOLD - 1).collect())),
+    /// Says whether an answer is what the schema says. A small schema can be endless work, which is given up at the end
+    /// of the caller's own time, or of [`CHECK_MAX`].
+    pub(super) fn check(
+        &self,
+        content: &str,
+        calls: &[ToolCall],
+        time_left: Option<Result<Duration, Fault>>,
+    ) -> Result<(), Mismatch> {
+        if !calls.is_empty() {
+            return Err(Mismatch::Ambiguous);
         }
+        let answer = strict_json::from_str(content).map_err(|error| Mismatch::NotJson(error.to_string()))?;
+        let limit = match time_left {
+            Some(left) => left.unwrap_or_default().min(CHECK_MAX),
+            None => CHECK_MAX,
+        };
+        let validator = Arc::clone(&self.validator);
+        within(limit, move || {
+            let mut differences = validator.iter_errors(&answer).map(|error| told(&error));
+            match differences.next() {
+                None => Ok(()),
+                Some(first) => Err(Mismatch::Differs(first, differences.take(TOLD - 1).collect())),
+            }
+        })
+        .unwrap_or(Err(Mismatch::NotChecked(limit)))
     }
 
     /// Its title, as far as that can be a name.
@@ -95,7 +118,7 @@ impl Mismatch {
     /// What there is to say beside the first difference.
     pub(super) fn more(&self) -> &[String] {
         match self {
-            Self::NotJson(_) => &[],
+            Self::NotJson(_) | Self::Ambiguous | Self::NotChecked(_) => &[],
             Self::Differs(_, more) => more,
         }
     }
@@ -105,6 +128,14 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotJson(why) => write!(f, "the answer is no JSON: {why}"),
+            Self::Ambiguous => f.write_str("the answer is one and a call of a tool at once"),
+            Self::NotChecked(limit) => {
+                write!(
+                    f,
+                    "the answer could not be held against the schema within {:.1} s",
+                    limit.as_secs_f64()
+                )
+            }
             Self::Differs(first, _) => write!(f, "the answer is not what --schema says: {first}"),
         }
     }

@@ -129,7 +129,7 @@ fn keep(kept: &mut String, text: &str) -> io::Result<()> {
     if kept.len() + text.len() > KEPT_MAX {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            "the answer is too large for -o json and --schema; use -o text or jsonl",
+            "the answer is larger than the 8 MiB that -o json and --schema take",
         ));
     }
     kept.push_str(text);
