@@ -35,11 +35,11 @@ pub(super) fn wrapped(text: &str, width: Option<u16>) -> String {
     text.lines().map(wrap).collect()
 }
 
-/// Where the text of an item begins: after `1. `, or after the gap behind its name.
+/// Where the text of an item begins: after `1. `, or after the last gap.
 fn hanging(line: &str) -> usize {
     let indent = line.len() - line.trim_start().len();
     let item = &line[indent..];
-    let gap = item.find("  ").map(|at| at + item[at..].len() - item[at..].trim_start().len());
+    let gap = item.rfind("  ").map(|at| at + 2);
     match (item.split_once(". "), gap) {
         (Some((number, _)), _) if number.parse::<u8>().is_ok() => indent + number.len() + 2,
         (_, Some(gap)) if indent > 0 => indent + gap,
@@ -160,6 +160,7 @@ mod tests {
     #[test]
     fn the_second_line_of_an_item_stands_below_its_text() {
         assert_eq!(wrapped("  name  a text of words\n", Some(16)), "  name  a text\n        of words\n");
+        assert_eq!(wrapped("  1  ok  a text of words\n", Some(18)), "  1  ok  a text of\n         words\n");
         assert_eq!(wrapped("1. a text of words\n", Some(12)), "1. a text of\n   words\n");
         assert_eq!(wrapped("A sentence of words.\n", Some(12)), "A sentence\nof words.\n");
     }
