@@ -37,9 +37,11 @@ pub(super) struct DoctorArgs {
 const COLUMNS: Columns = Columns { usual: &["RESULT", "CHECK", "FINDING"], wide: &["TO MEND"] };
 
 pub(super) fn run(run: &mut Run<'_>, args: &DoctorArgs) -> anyhow::Result<Exit> {
+    let mut report = Report::default();
+    setup::output(run, &mut report);
     let view = run.view(&args.columns, COLUMNS)?;
     let for_people = run.format(Format::Table, Format::value_variants())? == Format::Table;
-    let report = examine(run);
+    examine(run, &mut report);
     let exit = if report.is_wrong() { Exit::No } else { Exit::Ok };
     let summary = report.summary();
     let mends: Vec<_> = report.findings().iter().filter_map(mend_line).collect();
@@ -57,21 +59,19 @@ pub(super) fn run(run: &mut Run<'_>, args: &DoctorArgs) -> anyhow::Result<Exit> 
 }
 
 /// Everything, in the order in which one thing needs the other.
-fn examine(run: &Run<'_>) -> Report {
-    let mut report = Report::default();
-    setup::environment(run, &mut report);
-    setup::state(run, &mut report);
-    setup::config(run, &mut report);
-    let server = setup::server(run, &mut report);
-    let token = setup::credential(run, server.as_ref(), &mut report);
-    let answers = network::server(run, server.as_ref(), &mut report);
-    let gateway = network::login(server.as_ref().filter(|_| answers), token, &mut report);
-    let file = providers::file(run, &mut report);
-    providers::each(run, file.as_ref(), server.as_ref(), &mut report);
-    providers::failovers(file.as_ref(), gateway.as_ref(), &mut report);
-    gpu::memory(run, file.as_ref(), &mut report);
-    engines::leftovers(run, file.as_ref(), &mut report);
-    report
+fn examine(run: &Run<'_>, report: &mut Report) {
+    setup::environment(run, report);
+    setup::state(run, report);
+    setup::config(run, report);
+    let server = setup::server(run, report);
+    let token = setup::credential(run, server.as_ref(), report);
+    let answers = network::server(run, server.as_ref(), report);
+    let gateway = network::login(server.as_ref().filter(|_| answers), token, report);
+    let file = providers::file(run, report);
+    providers::each(run, file.as_ref(), server.as_ref(), report);
+    providers::failovers(file.as_ref(), gateway.as_ref(), report);
+    gpu::memory(run, file.as_ref(), report);
+    engines::leftovers(run, file.as_ref(), report);
 }
 
 fn row(finding: Finding) -> Row<Finding> {

@@ -148,6 +148,17 @@ fn g06_it_works_without_a_home_a_network_and_a_readable_environment() {
 }
 
 #[test]
+fn a_format_that_nobody_knows_keeps_nothing_from_being_told() {
+    let stage = Stage::new();
+    let mut doctor = stage.dana.cmd(["doctor"]);
+    doctor.env("MCPCTL_OUTPUT", "bla");
+    doctor
+        .assert()
+        .code(3)
+        .stdout(says("to mend environment: unset MCPCTL_OUTPUT").and(says("ok       login")));
+}
+
+#[test]
 fn a_server_that_says_nothing_is_given_up() {
     let silent = Blackhole::new();
     let dana = Client::of(&silent.url(), "mcpd_a_b");

@@ -180,9 +180,16 @@ pub(super) fn login(
     credential: Option<Credential>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let (Some(server), Some(credential)) = (server, credential) else {
-        report.skipped(Check::Login, "there is no server to ask, or no token");
-        return None;
+    let (server, credential) = match (server, credential) {
+        (Some(server), Some(credential)) => (server, credential),
+        (None, _) => {
+            report.skipped(Check::Login, "there is no server that could be asked");
+            return None;
+        }
+        (Some(_), None) => {
+            report.skipped(Check::Login, "there is no token to ask with");
+            return None;
+        }
     };
     let gateway = match Gateway::new(server, credential.token, LIMIT, LIMIT) {
         Ok(gateway) => gateway,

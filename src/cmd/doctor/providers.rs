@@ -28,7 +28,12 @@ pub(super) fn file(run: &Run<'_>, report: &mut Report) -> Option<ProvidersFile> 
         Ok(Some(file)) => {
             let (providers, failovers) =
                 (file.registry.providers().count(), file.registry.failovers().count());
-            let finding = format!("{}: {providers} providers, {failovers} failovers", file.path.display());
+            let finding = format!(
+                "{}: {}, {}",
+                file.path.display(),
+                counted(providers, "provider"),
+                counted(failovers, "failover")
+            );
             report.ok(Check::ProviderFile, finding);
             Some(file)
         }
@@ -48,6 +53,10 @@ pub(super) fn file(run: &Run<'_>, report: &mut Report) -> Option<ProvidersFile> 
             None
         }
     }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Asks all providers at once: one that hangs holds up no other.

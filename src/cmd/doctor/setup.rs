@@ -8,8 +8,10 @@ use crate::{
     files::{self, FileError},
     http,
     limit::within,
+    render::Format,
     yaml::Mistakes,
 };
+use clap::ValueEnum as _;
 use rustix::fs::{Access, access, statvfs};
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -23,6 +25,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 const TOKEN_LIMIT: Duration = Duration::from_secs(65);
 /// The largest config file, as [`Config`] has it.
 const CONFIG_MAX: u64 = 1 << 20;
+
+/// A format that nobody knows would keep this command from saying anything: it is told, and left out.
+pub(super) fn output(run: &mut Run<'_>, report: &mut Report) {
+    let is_odd = run.env.var("MCPCTL_OUTPUT").is_some_and(|word| Format::from_str(word, true).is_err());
+    if is_odd && run.global.output.is_none() {
+        let finding = "MCPCTL_OUTPUT is no format that mcpctl knows; every other command refuses to run";
+        report.wrong(Check::Environment, finding).mend("unset MCPCTL_OUTPUT");
+        run.env = std::mem::take(&mut run.env).with("MCPCTL_OUTPUT", "");
+    }
+}
 
 /// Variables that would be passed over, or are not what they seem.
 pub(super) fn environment(run: &Run<'_>, report: &mut Report) {
