@@ -94,15 +94,16 @@ fn a_permission_is_short_in_the_table_and_whole_in_a_note() {
 }
 
 #[test]
-fn a_table_in_a_pipe_has_its_titles_once_and_notes_what_is_new() {
+fn a_table_in_a_pipe_says_when_each_round_was_and_notes_what_is_new() {
     let stage = Stage::new();
     stage.local.set_fault(fakes::Fault::Loading);
     let mut child = watching(&stage, &["--interval", "50ms"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
-    assert!(next().starts_with("LLM "));
     for _ in 0..3 {
-        assert!(next().starts_with("chat-prod "));
+        assert_eq!(next(), "CHECKED AT            LLM        PROVIDER  PERMISSION  ENGINE     READY");
+        let row = next();
+        assert!(row.ends_with("Z  chat-prod  laptop    allowed     not ready  no"), "{row}");
     }
     signal(child.id(), Signal::INT);
     let (_, notes) = texts(&ended(child));
@@ -162,7 +163,9 @@ fn a_wait_ends_when_a_start_has_come_to_its_end() {
     assert!(texts(&output).0.contains("laptop  stopped  "));
     // Without a name all are meant; nothing runs, and nothing is started.
     dana.ok(&["status", "--wait-for", "stopped"]);
-    dana.providers(&["status", "--wait-for", "ready", "--timeout", "100ms"]).assert().code(3);
+    let nobody =
+        says("note: laptop is stopped; waiting until it is started: mcpctl providers start laptop\n");
+    dana.providers(&["status", "--wait-for", "ready", "--timeout", "100ms"]).assert().code(3).stderr(nobody);
     assert_eq!(engine.starts().len(), 1);
 }
 
@@ -177,6 +180,13 @@ fn a_wait_for_what_will_never_come_ends_at_once() {
         .code(3)
         .stdout(says("laptop  failed  "))
         .stderr(says("it ended with exit code 1: ValueError: no"));
+
+    // One that could not be started at all, and was not.
+    let model = failing.model().join("config.json");
+    std::fs::remove_file(model).unwrap();
+    dana.declare(&failing.provider("other", "chat-prod", ""));
+    let other = ["status", "other", "--wait-for", "ready", "--timeout", "1h"];
+    dana.providers(&other).assert().code(3).stderr(says("warning: other: model "));
 
     // Its supervisor is killed, and the engine goes with it.
     let engine = FakeEngine::llama().gated();

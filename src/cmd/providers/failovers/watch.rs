@@ -2,7 +2,11 @@
 
 use super::probe::{self, Asker};
 use crate::{
-    cmd::{Run, columns::ColumnArgs, providers::reader},
+    cmd::{
+        Run,
+        columns::ColumnArgs,
+        providers::{reader, times},
+    },
     exit::Exit,
     render::Format,
 };
@@ -11,6 +15,8 @@ use std::{collections::BTreeSet, mem, time::Duration};
 /// To the first line of the terminal, with nothing on it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
+/// The columns of a table, unless others are asked for: what may change from round to round.
+const SHOWN: [&str; 6] = ["CHECKED AT", "LLM", "PROVIDER", "PERMISSION", "ENGINE", "READY"];
 /// What is said of a provider file that cannot be used.
 const KEPT: &str = "watching the failovers as they were declared before";
 
@@ -21,6 +27,9 @@ const KEPT: &str = "watching the failovers as they were declared before";
 pub(super) fn run(run: &mut Run<'_>, interval: Duration, columns: &ColumnArgs) -> anyhow::Result<Exit> {
     let mut view = run.view(columns, probe::COLUMNS)?;
     let format = view.format();
+    if format == Format::Table && columns.columns.is_none() {
+        view = view.with_columns(&SHOWN.map(str::to_owned))?;
+    }
     let redraws = run.io.out_is_terminal && !run.is_dumb() && matches!(format, Format::Table | Format::Wide);
     let (mut file, mut asker) = (run.providers()?, Asker::new(run)?);
     let mut trouble = Vec::new();
@@ -31,7 +40,8 @@ pub(super) fn run(run: &mut Run<'_>, interval: Duration, columns: &ColumnArgs) -
         let is_rejected = round.is_rejected;
         let (listing, notes) = round.listing(view.clone());
         if redraws {
-            run.print(CLEAR)?;
+            // The one thing that a terminal is to obey.
+            run.io.out.write_all(CLEAR.as_bytes())?;
             told.clear();
         }
         if !is_first && format == Format::Yaml {
@@ -39,8 +49,8 @@ pub(super) fn run(run: &mut Run<'_>, interval: Duration, columns: &ColumnArgs) -
         }
         run.show(&listing)?;
         run.flush()?;
-        if is_first && !redraws {
-            // One line of titles is enough.
+        if is_first && format == Format::Csv {
+            // One line of titles is enough for other programs; people want them above each round.
             view = view.without_headers();
         }
         if listing.rows.is_empty() {
@@ -49,6 +59,9 @@ pub(super) fn run(run: &mut Run<'_>, interval: Duration, columns: &ColumnArgs) -
         // What is still the same is not told again below what is still there.
         trouble.iter().filter(|line| !told.contains(*line)).for_each(|line| run.warn(line));
         notes.iter().filter(|line| !told.contains(*line)).for_each(|line| run.note(line));
+        if redraws {
+            run.note(format_args!("every {}; Ctrl-C ends", times::took_precisely(interval)));
+        }
         told = notes.into_iter().chain(mem::take(&mut trouble)).collect();
         is_first = false;
         if reader::is_gone_within(interval) {

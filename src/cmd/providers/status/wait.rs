@@ -6,7 +6,7 @@ use crate::{
         Run,
         providers::{reader, roster::Roster, times},
     },
-    engine::{self, Condition, State},
+    engine::{self, Condition, State, launch},
     environment::Environment,
 };
 use clap::ValueEnum;
@@ -44,7 +44,7 @@ enum Hope {
     /// It may yet come to that.
     NotYet,
     /// It will not; carries why, where the state does not say so itself.
-    None(Option<&'static str>),
+    None(Option<String>),
 }
 
 impl Wanted {
@@ -57,15 +57,32 @@ impl Wanted {
         }
     }
 
-    fn hope(self, seen: &Seen<'_>, was_starting: bool) -> Hope {
+    fn told(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    fn hope(self, seen: &Seen<'_>, was_starting: bool, env: &Environment) -> Hope {
         // A record that cannot be read tells nothing, however long one waits.
         let Some(condition) = seen.condition() else { return Hope::None(None) };
         match (self, condition) {
             (Self::Ready, Condition::Running) => Hope::Met,
             (Self::Ready, Condition::Starting | Condition::Stopping) => Hope::NotYet,
-            (Self::Ready, Condition::Stopped) if seen.died() => Hope::None(Some("its supervisor was killed")),
-            (Self::Ready, Condition::Stopped) if was_starting => Hope::None(Some("its start was given up")),
-            (Self::Ready, Condition::Stopped) => Hope::NotYet,
+            (Self::Ready, Condition::Stopped) if seen.died() => {
+                Hope::None(Some("its supervisor was killed".into()))
+            }
+            (Self::Ready, Condition::Stopped) if was_starting => {
+                Hope::None(Some("its start was given up".into()))
+            }
+            // Somebody may be about to start it, if it can be.
+            (Self::Ready, Condition::Stopped) => {
+                match seen.provider().map(|it| launch::check(it, env, false)) {
+                    Some(Err(unfit)) => Hope::None(Some(unfit.to_string())),
+                    Some(Ok(())) | None => Hope::NotYet,
+                }
+            }
             (Self::Ready, Condition::Failed) => Hope::None(None),
             (Self::Stopped, Condition::Stopped | Condition::Failed) => Hope::Met,
             (Self::Stopped, Condition::Starting | Condition::Running | Condition::Stopping) => Hope::NotYet,
@@ -82,7 +99,7 @@ pub(super) fn until<'a>(
     look: impl Fn(&Environment) -> Vec<Seen<'a>>,
 ) -> anyhow::Result<(Vec<Seen<'a>>, Waited)> {
     let started = Instant::now();
-    let mut was_starting = Vec::new();
+    let (mut was_starting, mut is_first) = (Vec::new(), true);
     loop {
         let seen = look(&run.env);
         if seen.is_empty() && wanted == Wanted::Ready {
@@ -91,7 +108,7 @@ pub(super) fn until<'a>(
         }
         was_starting.resize(seen.len(), false);
         let hopes: Vec<_> =
-            seen.iter().zip(&was_starting).map(|(seen, was)| wanted.hope(seen, *was)).collect();
+            seen.iter().zip(&was_starting).map(|(seen, was)| wanted.hope(seen, *was, &run.env)).collect();
         if hopes.iter().all(|hope| *hope == Hope::Met) {
             return Ok((seen, Waited::Met));
         }
@@ -108,13 +125,19 @@ pub(super) fn until<'a>(
         if let Some(limit) = limit.filter(|limit| started.elapsed() >= *limit) {
             let late = seen.iter().zip(&hopes).filter(|(_, hope)| **hope == Hope::NotYet);
             let names: Vec<_> = late.map(|(seen, _)| seen.name).collect();
-            let state = match wanted {
-                Wanted::Ready => "ready",
-                Wanted::Stopped => "stopped",
-            };
+            let state = wanted.told();
             run.warn(format_args!("not {state} after {}: {}", times::took(limit), names.join(", ")));
             return Ok((seen, Waited::InVain));
         }
+        if is_first && wanted == Wanted::Ready {
+            for seen in seen.iter().filter(|seen| seen.condition() == Some(Condition::Stopped)) {
+                let name = seen.name;
+                run.note(format_args!(
+                    "{name} is stopped; waiting until it is started: mcpctl providers start {name}"
+                ));
+            }
+        }
+        is_first = false;
         for (was, seen) in was_starting.iter_mut().zip(&seen) {
             *was |= seen.condition() == Some(Condition::Starting);
         }
