@@ -159,7 +159,7 @@ impl Ask<'_, '_> {
         let waiting = self.run.waiting_for("waiting for central");
         let (gateway, llm, request, limits) =
             (&self.gateway, &self.llm, &self.question.request, &self.limits);
-        let answered = self.outlet.receive(self.run, Answering::of(None), waiting, |sink| {
+        let answered = self.outlet.receive(self.run, Answering::of(None), (waiting, String::new()), |sink| {
             gateway.infer(llm, request, limits, sink)
         });
         let took = started.elapsed();
@@ -209,7 +209,8 @@ impl Ask<'_, '_> {
         let is_call = self.outlet.content().is_empty() && !answer.tool_calls.is_empty();
         let has_shape = self.question.schema.is_some() && !is_call;
         if (self.args.strict || has_shape) && reason != "stop" {
-            return Err(self.failed(Unfit::NotStopped(reason).into()).into());
+            let flag = if self.args.strict { "--strict" } else { "--schema" };
+            return Err(self.failed(Unfit::NotStopped { reason, flag }.into()).into());
         }
         if let Some(warning) = report::warning(answer, &reason, self.args.max_tokens) {
             self.run.warn(warning);

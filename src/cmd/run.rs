@@ -161,6 +161,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The line by which a note is told, for whoever tells it later; empty with `-q`.
+    pub fn note_line(&self, text: impl fmt::Display) -> String {
+        if self.global.quiet { String::new() } else { self.line("note", text) + "\n" }
+    }
+
     /// Tells people something that they should act on; `-q` is no reason to keep it back.
     pub fn warn(&mut self, text: impl fmt::Display) {
         self.tell("warning", text);
@@ -180,8 +185,12 @@ impl<'a> Run<'a> {
 
     /// A closed stderr is no reason to stop.
     fn tell(&mut self, what: &str, text: impl fmt::Display) {
-        let line = format!("{what}: {}", escape_lines(&text.to_string()));
-        let _ = writeln!(self.io.err, "{}", self.painted(what, &line));
+        let line = self.line(what, text);
+        let _ = writeln!(self.io.err, "{line}");
+    }
+
+    fn line(&self, what: &str, text: impl fmt::Display) -> String {
+        self.painted(what, &format!("{what}: {}", escape_lines(&text.to_string())))
     }
 
     fn painted(&self, what: &str, line: &str) -> String {

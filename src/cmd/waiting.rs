@@ -5,7 +5,7 @@ use super::Run;
 use crate::render::plain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
-    mem,
+    io, mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,11 +14,15 @@ use std::{
     thread::Builder,
     time::Duration,
 };
+use terminal_size::{Width, terminal_size_of};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What is over sooner than this is not worth a line.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How often the line moves.
 const BEAT: Duration = Duration::from_millis(100);
+/// Columns that are for others: the clock, its space, `^C`.
+const BESIDE: usize = 12;
 /// How long the line may take to go; a terminal that is not held needs no time for it.
 const HELD: Duration = Duration::from_millis(200);
 
@@ -62,7 +66,7 @@ impl Waiting {
     /// Shows something else.
     pub(super) fn tell(&self, what: &str) {
         if let Some(line) = &self.0 {
-            line.bar.set_message(plain(what));
+            line.bar.set_message(fitting(&plain(what)));
         }
     }
 
@@ -88,7 +92,7 @@ impl Line {
     /// None where no thread can be had: a line that does not move is no reason to fail.
     fn new() -> Option<Self> {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").ok()?);
+        bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}").ok()?);
         let (over, ended) = channel();
         let (last, gone) = channel();
         let given_up = Arc::new(AtomicBool::new(false));
@@ -106,6 +110,21 @@ impl Line {
         Builder::new().spawn(drawn).ok()?;
         Some(Self { bar, over, gone, given_up })
     }
+}
+
+/// As much of a text as fits the terminal beside the clock, with room at the end for what Ctrl-C shows.
+fn fitting(text: &str) -> String {
+    let width = terminal_size_of(io::stderr()).map_or(80, |(Width(width), _)| usize::from(width));
+    let room = width.saturating_sub(BESIDE).max(8);
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut taken = 1;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or_default();
+        taken <= room
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// Nothing but its thread draws a line, so that nothing draws once that was waited for.

@@ -220,7 +220,7 @@ impl CallFailure {
     /// Puts it into words; `who` is the server or provider that was called, such as `central`.
     #[must_use]
     pub fn told_of<'a>(&'a self, who: &'a str) -> Told<'a> {
-        Told { failure: self, who }
+        Told { failure: self, who, after: None }
     }
 }
 
@@ -228,22 +228,36 @@ impl CallFailure {
 pub struct Told<'a> {
     failure: &'a CallFailure,
     who: &'a str,
+    after: Option<Duration>,
 }
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.failure.delivered, &self.failure.fault) {
-            (Delivered::Nothing, _) | (_, Fault::OutputClosed | Fault::Output(_)) => self.fault(f),
+            (Delivered::Nothing, _) | (_, Fault::OutputClosed | Fault::Output(_)) => self.fault(f)?,
             (Delivered::Content(bytes), _) => {
                 write!(f, "the answer broke off after {} bytes (", Thousands(bytes))?;
                 self.fault(f)?;
-                f.write_str(")")
+                f.write_str(")")?;
             }
+        }
+        self.after.map_or(Ok(()), |took| write!(f, " after {}", Took(took)))?;
+        match &self.failure.fault {
+            Fault::Status { error: RemoteError { retry_after: Some(seconds), .. }, .. } => {
+                write!(f, "; try again in {seconds} s")
+            }
+            _ => Ok(()),
         }
     }
 }
 
 impl Told<'_> {
+    /// Says also how long it took until then.
+    #[must_use]
+    pub fn after(self, took: Duration) -> Self {
+        Self { after: Some(took), ..self }
+    }
+
     fn fault(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = self.who;
         match &self.failure.fault {
@@ -280,7 +294,7 @@ impl fmt::Display for RemoteError {
         if let Some(location) = &self.location {
             write!(f, ", a redirect to {location} that is not followed")?;
         }
-        self.retry_after.map_or(Ok(()), |seconds| write!(f, "; try again in {seconds} s"))
+        Ok(())
     }
 }
 
@@ -305,6 +319,18 @@ impl fmt::Display for Seconds {
             write!(f, "{} s", self.0.as_secs())
         } else {
             write!(f, "{:.1} s", self.0.as_secs_f64())
+        }
+    }
+}
+
+/// A time that was measured: `402 ms`, `1.3 s`.
+struct Took(Duration);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            millis @ 0..1000 => write!(f, "{millis} ms"),
+            _ => write!(f, "{:.1} s", self.0.as_secs_f64()),
         }
     }
 }

@@ -326,7 +326,9 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["--tools", &bare], "tool 1: missing field `type`"),
         (&["--tools", &schema], "it is no list"),
         (&["--messages", &schema], "--messages takes a list of messages"),
-        (&["--messages", "/no/such/file"], "/no/such/file"),
+        (&["--messages", "/no/such/file"], "--messages: /no/such/file"),
+        (&["-f", "/no/such/file"], "-f: /no/such/file"),
+        (&["-f", "-"], "what is piped in is added to the question anyway"),
         (&["-o", "table"], "this command has no -o table; it has: text, json, jsonl, raw"),
         (&["--dry-run", "-o", "raw"], "this command has no -o raw; it has: text, json, yaml"),
     ] {
@@ -470,6 +472,31 @@ fn a_failover_says_who_would_have_answered_and_what_the_provider_is_not_told() {
         says("model laptop-model (central: tiny)").and(says("the provider does not get: guided_regex"));
     stage.dana.infer(&["--param", "guided_regex=x"]).code(0).stderr(told);
     assert_eq!(stage.local.bodies()[0]["guided_regex"], Value::Null);
+}
+
+/// Who answers is told when somebody does, and not before.
+#[test]
+fn a_provider_that_does_not_answer_is_not_said_to() {
+    let stage = Stage::new();
+    stage.upstream.stop();
+    stage.local.stop();
+    let failed = says("failover: provider \"laptop\" failed").and(says("answering from").not());
+    stage.dana.infer(&[]).code(7).stdout("").stderr(failed);
+    stage.local.resume();
+    for format in ["text", "raw", "json", "jsonl"] {
+        let told = predicate::str::contains("note: failover: answering from").count(1);
+        stage.dana.infer(&["-o", format]).code(0).stderr(told);
+    }
+    stage.dana.infer(&["-q"]).code(0).stderr("");
+}
+
+#[test]
+fn a_web_server_is_not_taken_for_mcpd() {
+    let scene =
+        Scripted::new(Evild::start([answer(404, &[("content-type", "text/html")], "<h1>Not found</h1>")]));
+    let told =
+        says("does not speak as mcpd does").and(says("tip: mcpctl doctor")).and(says("llm list").not());
+    scene.dana.infer(&[]).code(9).stdout("").stderr(told);
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub(super) enum StandInFailure {
 /// not wrong (9), and the server and whoever answered work (7).
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// `--strict`, and the model was not done; carries its `finish_reason`.
-    NotStopped(String),
+    /// The model was not done, and this flag wants it to be.
+    NotStopped { reason: String, flag: &'static str },
     /// `--schema`, and it is something else.
     Mismatch(Mismatch),
 }
@@ -112,7 +112,7 @@ impl InferFailure {
     pub fn exit(&self) -> Exit {
         match &self.reason {
             Reason::GaveUp(gave_up) => Exit::of_gave_up(gave_up),
-            Reason::Unfit(Unfit::NotStopped(_) | Unfit::Mismatch(_)) => Exit::Incomplete,
+            Reason::Unfit(Unfit::NotStopped { .. } | Unfit::Mismatch(_)) => Exit::Incomplete,
             Reason::StandIn { how: StandInFailure::NotLent { .. }, .. } => Exit::Unavailable,
             Reason::StandIn { how: StandInFailure::Call(failure), .. } => match Exit::of_failure(failure) {
                 exit @ (Exit::Incomplete | Exit::OutputClosed | Exit::Internal) => exit,
@@ -196,7 +196,7 @@ impl fmt::Display for StandInFailure {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStopped(reason) => {
+            Self::NotStopped { reason, .. } => {
                 let what =
                     if reason == "length" { "the answer is truncated" } else { "the model was not done" };
                 write!(f, "{what} (finish_reason: {reason})")

@@ -21,8 +21,8 @@ impl InferFailure {
                 }
                 hints
             }
-            Reason::Unfit(Unfit::NotStopped(_)) => {
-                vec!["--strict and --schema take finish_reason \"stop\" only".into()]
+            Reason::Unfit(Unfit::NotStopped { flag, .. }) => {
+                vec![format!("{flag} takes finish_reason \"stop\" only")]
             }
             Reason::Unfit(Unfit::Mismatch(mismatch)) => {
                 let mut hints = mismatch.more().to_vec();
@@ -98,6 +98,10 @@ impl About {
                 &["no local provider was contacted: an LLM that is switched off has no stand-in"]
             }
             Fault::Status { status: 403, .. } => return self.of_a_denial(),
+            Fault::Status { status: 404, error } if error.origin.is_none() => &[
+                "no failover: whoever answered does not speak as mcpd does; check the server's URL",
+                "tip: mcpctl doctor",
+            ],
             Fault::Status { status: 404, .. } => return self.of_an_unknown_llm(),
             Fault::Status { status: 402 | 429, .. } => {
                 &["no failover: this limit is about you, not about the server's inference path"]

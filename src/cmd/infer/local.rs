@@ -28,16 +28,17 @@ impl Ask<'_, '_> {
             let lease = self.lend(&permit, started)?;
             permit = self.renewed(permit)?.into_permit();
             if may_restart {
-                self.tell_failover(provider);
+                self.tell_prompt(provider);
             }
             self.open_journal(permit.cause(), provider);
             // A terminal that is held and a disk that is slow take their own time: nothing may stand between this and
             // the prompt.
             let fresh = self.renewed(permit)?;
             let waiting = self.run.waiting_for(&format!("waiting for \"{}\"", provider.name));
+            let prelude = (waiting, self.failover_note(provider));
             let (request, limits) = (&self.question.request, &self.limits);
             let answered =
-                self.outlet.receive(self.run, Answering::of(Some(&provider.name)), waiting, |sink| {
+                self.outlet.receive(self.run, Answering::of(Some(&provider.name)), prelude, |sink| {
                     lease.complete(&fresh, request, limits, sink)
                 });
             let (took, target) = (started.elapsed(), Target::Provider(provider.name.clone()));
@@ -122,14 +123,20 @@ impl Ask<'_, '_> {
         }
     }
 
-    /// The truth about who answers, before the first word of the answer.
-    fn tell_failover(&mut self, provider: &Provider) {
+    /// The truth about who answers, to be told before the first word of the answer, and only if there is one.
+    fn failover_note(&self, provider: &Provider) -> String {
         let central =
             self.central_model.as_ref().map_or(String::new(), |model| format!(" (central: {model})"));
-        self.run.note(format_args!(
+        self.run.note_line(format_args!(
             "failover: answering from local provider \"{}\", model {}{central}",
             provider.name, provider.model
-        ));
+        ))
+    }
+
+    /// What becomes of the prompt, before it goes out.
+    fn tell_prompt(&mut self, provider: &Provider) {
+        self.run
+            .detail(format_args!("asking local provider \"{}\", model {}", provider.name, provider.model));
         let left_out: Vec<_> = self.question.request.kept_from_local().collect();
         if !left_out.is_empty() {
             self.run.note(format_args!("the provider does not get: {}", left_out.join(", ")));

@@ -3,7 +3,7 @@
 use super::{
     args::Reasoning,
     events::{Answering, InferenceEvent},
-    sinks::{EventSink, Kept, Look, TextSink},
+    sinks::{EventSink, KeepingSink, Kept, Look, Prelude, TextSink},
 };
 use crate::{
     chat::{Answer, Sink},
@@ -55,23 +55,21 @@ impl Outlet {
         if let Form::Events { .. } = self.form { event.write(run.io.out) } else { Ok(()) }
     }
 
-    /// Takes what one call brings; `waiting` is over at the first word that is seen.
+    /// Takes what one call brings. `waiting` is over at the first word that is seen; `notes`, whole lines, are told when
+    /// the first piece of the answer arrives, and not at all if none does.
     pub(super) fn receive<T, E>(
         &mut self,
         run: &mut Run<'_>,
         answering: Answering<'_>,
-        waiting: Waiting,
+        (waiting, notes): (Waiting, String),
         call: impl FnOnce(&mut dyn Sink) -> Result<T, E>,
     ) -> Result<T, E> {
+        let reasoning = self.shows_reasoning(run);
+        let prelude = Prelude { err: run.io.err, waiting, notes };
         match self.form {
-            Form::Document | Form::Withheld(_) => {
-                let received = call(&mut self.kept);
-                drop(waiting);
-                received
-            }
+            Form::Document | Form::Withheld(_) => call(&mut KeepingSink { kept: &mut self.kept, prelude }),
             Form::Text(look) => {
-                let reasoning = self.shows_reasoning(run);
-                let mut sink = TextSink::new(run.io.out, run.io.err, look, reasoning, waiting);
+                let mut sink = TextSink::new(run.io.out, prelude, look, reasoning);
                 let received = call(&mut sink);
                 if received.is_err() {
                     sink.interrupted();
@@ -82,7 +80,7 @@ impl Outlet {
                 let reasoning = self.reasoning != Reasoning::Hide;
                 let kept = keeps.then_some(&mut self.kept);
                 let (out, answering) = (&mut *run.io.out, Some(answering));
-                call(&mut EventSink { out, answering, reasoning, kept, waiting })
+                call(&mut EventSink { out, answering, reasoning, kept, prelude })
             }
         }
     }
@@ -91,7 +89,8 @@ impl Outlet {
     pub(super) fn release(&self, run: &mut Run<'_>, answer: &Answer) -> io::Result<()> {
         let Form::Withheld(look) = self.form else { return Ok(()) };
         let reasoning = self.shows_reasoning(run);
-        let mut sink = TextSink::new(run.io.out, run.io.err, look, reasoning, Waiting::unseen());
+        let prelude = Prelude { err: run.io.err, waiting: Waiting::unseen(), notes: String::new() };
+        let mut sink = TextSink::new(run.io.out, prelude, look, reasoning);
         if !self.kept.reasoning.is_empty() {
             sink.reasoning(&self.kept.reasoning)?;
         }

@@ -38,7 +38,11 @@ fn messages(args: &InferArgs, run: &mut Run<'_>) -> anyhow::Result<Vec<Message>>
         messages.push(Message::text("system", system));
     }
     if let Some(path) = &args.messages {
-        let text = if reads_conversation(args) { run.read_input(PROMPT_MAX)? } else { text_file(path)? };
+        let text = if reads_conversation(args) {
+            run.read_input(PROMPT_MAX)?
+        } else {
+            text_file(path, "--messages")?
+        };
         let conversation: Vec<Message> = parsed(&text, path, "--messages takes a list of messages")?;
         messages.extend(conversation);
     }
@@ -64,7 +68,11 @@ fn prompt(args: &InferArgs, run: &mut Run<'_>) -> anyhow::Result<String> {
     let from_input = args.prompt.as_deref() == Some("-");
     parts.extend(args.prompt.clone().filter(|_| !from_input));
     for path in &args.file {
-        parts.push(text_file(path)?);
+        if path == Path::new("-") {
+            let why = "-f - is not needed: what is piped in is added to the question anyway";
+            return Err(Usage(why.into()).into());
+        }
+        parts.push(text_file(path, "-f")?);
     }
     if from_input && reads_conversation(args) {
         return Err(Usage("PROMPT and --messages cannot both be \"-\": there is one stdin".into()).into());
@@ -124,17 +132,19 @@ fn set_twice(key: &str, flag: &str) -> anyhow::Error {
     Usage(format!("--param {key} and {flag} exclude each other")).into()
 }
 
-fn text_file(path: &Path) -> anyhow::Result<String> {
-    let bytes = files::read(path, PROMPT_MAX).map_err(|error| Usage(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| Usage(format!("{} is not UTF-8 text", path.display())).into())
+fn text_file(path: &Path, flag: &str) -> anyhow::Result<String> {
+    let bytes = files::read(path, PROMPT_MAX).map_err(|error| Usage(format!("{flag}: {error}")))?;
+    String::from_utf8(bytes)
+        .map_err(|_| Usage(format!("{flag}: {} is not UTF-8 text", path.display())).into())
 }
 
-/// Reads a file of JSON or YAML; `takes` says what was expected of it.
+/// Reads a file of JSON or YAML; `takes` says what was expected of it, the flag first.
 ///
 /// YAML is a little less than JSON: it has no surrogate pairs, by which many programs write an emoji. A problem is told
 /// without the text around it, which is a prompt.
 pub(super) fn structured<T: DeserializeOwned>(path: &Path, takes: &str) -> anyhow::Result<T> {
-    parsed(&text_file(path)?, path, takes)
+    let flag = takes.split(' ').next().unwrap_or_default();
+    parsed(&text_file(path, flag)?, path, takes)
 }
 
 fn parsed<T: DeserializeOwned>(text: &str, path: &Path, takes: &str) -> anyhow::Result<T> {

@@ -133,14 +133,9 @@ pub(super) fn told(record: &Record, cause: &CallFailure, llm: &LlmKey) -> Option
                 PrimaryState::Unknown => "; it may still carry out the request",
                 PrimaryState::NotExecuted | PrimaryState::Partial => "",
             };
-            Some(format!("{} after {}{maybe_executed}", cause.told_of("central"), seconds(record.took)))
+            Some(format!("{}{maybe_executed}", cause.told_of("central").after(record.took)))
         }
         Target::Probe => Some(format!("permission for \"{llm}\" confirmed by the server in {millis} ms")),
         Target::Provider(_) => None,
     }
-}
-
-/// `0.4 s`.
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
 }

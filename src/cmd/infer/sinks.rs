@@ -7,7 +7,10 @@ use crate::{
     render::{escape_lines, unobeyed},
 };
 use serde_json::json;
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    mem,
+};
 
 /// How text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,34 +23,52 @@ pub(super) enum Look {
     Raw,
 }
 
+/// What people see of an answer until its first piece: a line that moves, and then what has to be said before it.
+pub(super) struct Prelude<'a> {
+    pub(super) err: &'a mut dyn Write,
+    pub(super) waiting: Waiting,
+    /// Whole lines; told once.
+    pub(super) notes: String,
+}
+
+impl Prelude<'_> {
+    /// A piece of the answer is here, whether or not it will be seen.
+    fn arrived(&mut self) {
+        if !self.notes.is_empty() {
+            self.waiting.end();
+            // Nobody reads stderr: no reason to stop.
+            let _ = self.err.write_all(mem::take(&mut self.notes).as_bytes());
+        }
+    }
+
+    /// Something is about to be written.
+    fn end(&mut self) {
+        self.arrived();
+        self.waiting.end();
+    }
+}
+
 /// Writes the text as it comes, and the reasoning to stderr if that is wanted.
 pub(super) struct TextSink<'a> {
-    pub(super) out: &'a mut dyn Write,
-    pub(super) err: &'a mut dyn Write,
-    pub(super) look: Look,
-    pub(super) reasoning: bool,
-    pub(super) waiting: Waiting,
+    out: &'a mut dyn Write,
+    prelude: Prelude<'a>,
+    look: Look,
+    reasoning: bool,
     last: Option<char>,
     in_reasoning: bool,
 }
 
 impl<'a> TextSink<'a> {
-    /// `reasoning` if it is to be seen; `waiting` ends with the first word.
-    pub(super) fn new(
-        out: &'a mut dyn Write,
-        err: &'a mut dyn Write,
-        look: Look,
-        reasoning: bool,
-        waiting: Waiting,
-    ) -> Self {
-        Self { out, err, look, reasoning, waiting, last: None, in_reasoning: false }
+    /// `reasoning` if it is to be seen.
+    pub(super) fn new(out: &'a mut dyn Write, prelude: Prelude<'a>, look: Look, reasoning: bool) -> Self {
+        Self { out, prelude, look, reasoning, last: None, in_reasoning: false }
     }
 
     /// Called when the answer was cut: on a terminal the error gets a line of its own, in a pipe nothing is added.
     pub(super) fn interrupted(&mut self) {
         self.end_reasoning();
         if self.look == Look::Terminal && self.is_within_a_line() {
-            let _ = self.err.write_all(b"\n");
+            let _ = self.prelude.err.write_all(b"\n");
         }
     }
 
@@ -56,15 +77,15 @@ impl<'a> TextSink<'a> {
     }
 
     fn end_reasoning(&mut self) {
-        if std::mem::take(&mut self.in_reasoning) {
-            let _ = self.err.write_all(b"\n");
+        if mem::take(&mut self.in_reasoning) {
+            let _ = self.prelude.err.write_all(b"\n");
         }
     }
 }
 
 impl Sink for TextSink<'_> {
     fn content(&mut self, text: &str) -> io::Result<()> {
-        self.waiting.end();
+        self.prelude.end();
         self.end_reasoning();
         self.last = text.chars().next_back().or(self.last);
         match self.look {
@@ -75,11 +96,11 @@ impl Sink for TextSink<'_> {
     }
 
     fn reasoning(&mut self, text: &str) -> io::Result<()> {
+        self.prelude.arrived();
         if self.reasoning {
-            self.waiting.end();
+            self.prelude.end();
             self.in_reasoning = true;
-            // Nobody reads stderr: no reason to stop.
-            let _ = self.err.write_all(escape_lines(text).as_bytes());
+            let _ = self.prelude.err.write_all(escape_lines(text).as_bytes());
         }
         Ok(())
     }
@@ -87,7 +108,7 @@ impl Sink for TextSink<'_> {
     /// A text without a last newline gets one, unless it is to be left as it is; calls of tools are one line of JSON
     /// each.
     fn end(&mut self, answer: &Answer) -> io::Result<()> {
-        self.waiting.end();
+        self.prelude.end();
         self.end_reasoning();
         if self.is_within_a_line() && (self.look != Look::Raw || !answer.tool_calls.is_empty()) {
             self.out.write_all(b"\n")?;
@@ -106,6 +127,29 @@ pub(super) struct Kept {
     pub(super) content: String,
     /// The reasoning so far.
     pub(super) reasoning: String,
+}
+
+/// Keeps the answer, while people are told about it.
+pub(super) struct KeepingSink<'a> {
+    pub(super) kept: &'a mut Kept,
+    pub(super) prelude: Prelude<'a>,
+}
+
+impl Sink for KeepingSink<'_> {
+    fn content(&mut self, text: &str) -> io::Result<()> {
+        self.prelude.arrived();
+        self.kept.content(text)
+    }
+
+    fn reasoning(&mut self, text: &str) -> io::Result<()> {
+        self.prelude.arrived();
+        self.kept.reasoning(text)
+    }
+
+    fn end(&mut self, answer: &Answer) -> io::Result<()> {
+        self.prelude.end();
+        self.kept.end(answer)
+    }
 }
 
 /// What is kept of an answer at most, in bytes.
@@ -144,12 +188,12 @@ pub(super) struct EventSink<'a> {
     pub(super) reasoning: bool,
     /// Where the text is kept for a schema.
     pub(super) kept: Option<&'a mut Kept>,
-    pub(super) waiting: Waiting,
+    pub(super) prelude: Prelude<'a>,
 }
 
 impl EventSink<'_> {
     fn tell(&mut self, event: &InferenceEvent<'_>) -> io::Result<()> {
-        self.waiting.end();
+        self.prelude.end();
         if let Some(answering) = self.answering.take() {
             InferenceEvent::Answering(answering).write(self.out)?;
         }
@@ -166,10 +210,12 @@ impl Sink for EventSink<'_> {
     }
 
     fn reasoning(&mut self, text: &str) -> io::Result<()> {
+        self.prelude.arrived();
         if self.reasoning { self.tell(&InferenceEvent::Reasoning { text }) } else { Ok(()) }
     }
 
     fn end(&mut self, answer: &Answer) -> io::Result<()> {
+        self.prelude.end();
         answer.tool_calls.iter().try_for_each(|call| self.tell(&InferenceEvent::ToolCall(call)))
     }
 }
