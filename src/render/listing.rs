@@ -9,6 +9,8 @@ use unicode_width::UnicodeWidthStr;
 
 /// What stands between two columns.
 const GAP: u16 = 2;
+/// The least that text in the last column needs to be read, in characters, with its gap.
+const TEXT_LEAST: u16 = 40;
 
 /// The titles of a list's columns.
 #[derive(Debug, Clone, Copy)]
@@ -196,22 +198,26 @@ fn aligned(titles: Option<&Vec<&'static str>>, rows: &[Vec<String>]) -> String {
     lines(table)
 }
 
-/// Columns that break between words to fit; none if some word would have to be broken.
+/// Columns that break between words to fit. Only the last one, where text stands, may break a word that is longer than
+/// what is left for it, such as a path; none if that is too little.
 fn wrapped(titles: &[&'static str], rows: &[Vec<String>], width: u16) -> Option<String> {
     let mut table = bare();
     // The gap after the last column is cut off again.
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.saturating_add(GAP));
+    let width = width.saturating_add(GAP);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.set_header(titles).add_rows(rows);
-    let mut least = 0;
+    let mut left = width;
     for (at, title) in titles.iter().enumerate() {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(String::as_str);
         let words = cells.chain([*title]).flat_map(str::split_whitespace);
         let longest = u16::try_from(words.map(UnicodeWidthStr::width).max().unwrap_or_default()).ok()?;
+        let wanted = longest.saturating_add(GAP);
+        let least = if at + 1 == titles.len() { wanted.min(left.max(TEXT_LEAST)) } else { wanted };
         let column = table.column_mut(at)?;
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(longest.saturating_add(GAP))));
-        least += u32::from(longest) + u32::from(GAP);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        left = left.checked_sub(least)?;
     }
-    (least <= u32::from(width) + u32::from(GAP)).then(|| lines(table))
+    Some(lines(table))
 }
 
 /// A block of lines for each row.

@@ -68,7 +68,7 @@ fn what_is_quick_is_not_announced() {
         let left = scene.at_a_terminal(&[]).ended();
         (started.elapsed() < Duration::from_millis(300)).then_some(left.written)
     };
-    let written = iter::repeat(()).take(100).find_map(quick).expect("one run of a hundred is quick");
+    let written = iter::repeat_n((), 100).find_map(quick).expect("one run of a hundred is quick");
     assert_eq!(written, "Hello.\r\n");
 }
 

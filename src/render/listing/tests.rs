@@ -96,6 +96,18 @@ fn a_row_of_words_that_do_not_fit_becomes_a_block() {
 }
 
 #[test]
+fn the_last_column_breaks_a_word_rather_than_the_table() {
+    let path = format!("/home/dana/{}", "folder/".repeat(20));
+    let text = within(60, &[["config", &path], ["clock", "right"]]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "NAME    LOCAL MODEL");
+    assert_eq!(lines.last(), Some(&"clock   right"));
+    assert!(lines.iter().all(|line| line.width() <= 60), "{text}");
+    let whole: String = lines[1..lines.len() - 1].iter().map(|line| line[8..].trim_end()).collect();
+    assert_eq!(whole, path, "nothing is lost");
+}
+
+#[test]
 fn wide_characters_take_two_columns() {
     let text = within(80, &[["模型", "x"], ["e\u{301}a", "y"]]);
     assert_eq!(text, "NAME  LOCAL MODEL\n模型  x\ne\u{301}a    y\n");
