@@ -124,9 +124,10 @@ pub fn complete(
             Ok(Complete { answer, head, first_content })
         }
         Err(fault) => {
-            let delivered = match call.answer.delivered {
-                0 => Delivered::Nothing,
-                bytes => Delivered::Content(bytes),
+            let delivered = match (call.answer.delivered, call.answer.reasoned) {
+                (0, _) => Delivered::Nothing,
+                (bytes, reasoned) if bytes == reasoned => Delivered::Reasoning(bytes),
+                (bytes, _) => Delivered::Content(bytes),
             };
             Err(Failed { fault, delivered, head: Some(head) })
         }

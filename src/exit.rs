@@ -197,7 +197,7 @@ impl Exit {
         match (&failure.fault, failure.delivered) {
             (Fault::OutputClosed, _) => Self::OutputClosed,
             (Fault::Output(_), _) => Self::Internal,
-            (_, Delivered::Content(_)) => Self::Incomplete,
+            (_, Delivered::Reasoning(_) | Delivered::Content(_)) => Self::Incomplete,
             (Fault::Status { status, .. }, _) => Self::of_status(*status),
             (Fault::ErrorEvent { code: Some(code @ 400..=499), .. }, _) => Self::of_status(*code),
             (

@@ -41,6 +41,8 @@ pub struct Answer {
     pub tool_calls: Vec<ToolCall>,
     /// Bytes of content, reasoning and tool calls so far.
     pub delivered: u64,
+    /// Those of reasoning among them.
+    pub reasoned: u64,
 }
 
 /// What one piece says.
@@ -109,6 +111,7 @@ impl Answer {
         };
         let bytes = [&piece.content, &piece.reasoning].into_iter().flatten().map(String::len).sum::<usize>();
         self.delivered += bytes as u64;
+        self.reasoned += piece.reasoning.as_ref().map_or(0, String::len) as u64;
         Ok(piece)
     }
 

@@ -19,7 +19,9 @@ pub struct CallFailure {
 pub enum Delivered {
     /// Not one byte of content.
     Nothing,
-    /// So many bytes of content, at least one (or reasoning, or a part of a tool call).
+    /// So many bytes of reasoning, at least one, and nothing of the answer itself.
+    Reasoning(u64),
+    /// So many bytes, at least one of them of content or of a tool call.
     Content(u64),
 }
 
@@ -133,7 +135,7 @@ impl CallFailure {
     #[must_use]
     pub fn may_fail_over(&self) -> bool {
         match self.delivered {
-            Delivered::Content(_) => false,
+            Delivered::Reasoning(_) | Delivered::Content(_) => false,
             Delivered::Nothing => self.fault.may_fail_over(),
         }
     }
@@ -141,7 +143,7 @@ impl CallFailure {
     /// Says whether the request may have been carried out.
     #[must_use]
     pub fn primary_state(&self) -> PrimaryState {
-        if let Delivered::Content(_) = self.delivered {
+        if let Delivered::Reasoning(_) | Delivered::Content(_) = self.delivered {
             return PrimaryState::Partial;
         }
         match &self.fault {
@@ -235,8 +237,10 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.failure.delivered, &self.failure.fault) {
             (Delivered::Nothing, _) | (_, Fault::OutputClosed | Fault::Output(_)) => self.fault(f)?,
-            (Delivered::Content(bytes), _) => {
-                write!(f, "the answer broke off after {} bytes (", Thousands(bytes))?;
+            (Delivered::Reasoning(bytes) | Delivered::Content(bytes), _) => {
+                let of =
+                    if let Delivered::Reasoning(_) = self.failure.delivered { " of reasoning" } else { "" };
+                write!(f, "the answer broke off after {} bytes{of} (", Thousands(bytes))?;
                 self.fault(f)?;
                 f.write_str(")")?;
             }

@@ -117,7 +117,9 @@ fn verdicts() -> Vec<(Verdict, bool)> {
 #[test]
 fn only_what_the_table_lists_is_probed_and_nothing_after_content() {
     for (fault, expected) in faults() {
-        for delivered in [Delivered::Nothing, Delivered::Content(1), Delivered::Content(1031)] {
+        for delivered in
+            [Delivered::Nothing, Delivered::Reasoning(1), Delivered::Content(1), Delivered::Content(1031)]
+        {
             let probed = Attempt::new(Ok("stand-in")).failed(failure(fault.clone(), delivered)).is_ok();
             assert_eq!(probed, expected && delivered == Delivered::Nothing, "{fault:?} {delivered:?}");
         }

@@ -397,6 +397,16 @@ fn reasoning_goes_where_it_is_wanted() {
 }
 
 #[test]
+fn s01_an_answer_that_is_cut_in_its_reasoning_says_so_and_is_final() {
+    let thought = json!({ "choices": [{ "index": 0, "delta": { "reasoning": "Hm." } }] }).to_string();
+    let scene = streaming(&[thought]);
+    let told = says("the answer broke off after 3 bytes of reasoning (connection closed by central)")
+        .and(says("nothing of the answer was written"));
+    scene.dana.infer(&[]).code(8).stdout("").stderr(told);
+    assert_eq!((scene.probes(), scene.local.connections()), (0, 0));
+}
+
+#[test]
 fn raw_is_the_text_and_nothing_else() {
     let text = "Two\n\nlines\x1b[0m";
     let scene = saying(text);

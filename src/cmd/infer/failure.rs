@@ -181,7 +181,7 @@ pub(crate) struct FailureDetail<'a> {
 }
 
 pub(super) fn is_cut(failure: &CallFailure) -> bool {
-    matches!(failure.delivered, Delivered::Content(_))
+    failure.delivered != Delivered::Nothing
 }
 
 impl fmt::Display for StandInFailure {

@@ -1,7 +1,7 @@
 //! What a failed question means, and what to do next: the lines below the error.
 
 use super::failure::{About, InferFailure, Reason, StandInFailure, Unfit, is_cut};
-use crate::failover::{CallFailure, Denial, Doubt, Fault, GaveUp, NoStandIn, Why};
+use crate::failover::{CallFailure, Delivered, Denial, Doubt, Fault, GaveUp, NoStandIn, Why};
 use mcp_api::{ErrorCode, LlmKey};
 
 impl InferFailure {
@@ -12,7 +12,7 @@ impl InferFailure {
         match &self.reason {
             Reason::GaveUp(GaveUp { cause, why }) => about.after(cause, why),
             Reason::StandIn { how: StandInFailure::Call(failure), .. } if is_cut(failure) => {
-                vec![about.of_a_cut_answer()]
+                vec![about.of_a_cut_answer(failure)]
             }
             Reason::StandIn { provider, how, .. } => {
                 let mut hints = vec![format!("failover: provider \"{provider}\" failed: {how}")];
@@ -38,8 +38,9 @@ impl About {
         self.llm.as_ref().map_or("NAME", LlmKey::as_str)
     }
 
-    fn of_a_cut_answer(&self) -> String {
+    fn of_a_cut_answer(&self, failure: &CallFailure) -> String {
         let what = match (&self.partial, self.withheld) {
+            _ if matches!(failure.delivered, Delivered::Reasoning(_)) => "nothing of the answer was written",
             (Some(_), _) => "partialContent is incomplete",
             (None, true) => "nothing of it was written",
             (None, false) => "what was written is incomplete",
@@ -85,7 +86,7 @@ impl About {
     /// What the server did leaves no room for a stand-in.
     fn after_the_end(&self, cause: &CallFailure) -> Vec<String> {
         if is_cut(cause) {
-            return vec![self.of_a_cut_answer()];
+            return vec![self.of_a_cut_answer(cause)];
         }
         let hints: &[&str] = match &cause.fault {
             Fault::Status { status: 401, .. } => &[

@@ -25,7 +25,10 @@ impl Drill<'_, '_, '_> {
         let outcome = match went {
             Err(failure) if !self.was_asked => return self.journal_unasked(failure),
             Ok(_) => Outcome::Complete,
-            Err(Failure::Call(CallFailure { delivered: Delivered::Content(_), .. })) => Outcome::Incomplete,
+            Err(Failure::Call(CallFailure {
+                delivered: Delivered::Reasoning(_) | Delivered::Content(_),
+                ..
+            })) => Outcome::Incomplete,
             Err(_) => Outcome::Failed,
         };
         match self.underway.take().map(|underway| underway.end(outcome)) {
