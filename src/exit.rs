@@ -1,7 +1,7 @@
 //! Exit codes: the one place that knows them. They are API, chosen by what the caller should do next.
 
 use crate::{
-    cmd::{Failure, InferFailure, Usage},
+    cmd::{Failure, Held, InferFailure, Usage},
     config::ConfigError,
     credential::CredentialError,
     engine::{EngineError, Unfit},
@@ -138,6 +138,7 @@ impl Exit {
                 };
             }
             if cause.is::<Usage>()
+                || cause.is::<Held>()
                 || cause.is::<ConfigError>()
                 || cause.is::<ProvidersError>()
                 || cause.is::<Mistakes>()

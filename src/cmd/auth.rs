@@ -1,7 +1,9 @@
 //! `auth`: log in, log out, and see what you may do.
 
+mod held;
 mod status;
 
+pub(crate) use held::Held;
 pub(super) use status::{AuthStatusItem, expires};
 
 use super::{Failure, Run, Usage, columns::ColumnArgs};
@@ -23,6 +25,7 @@ pub(super) enum AuthCommand {
     /// Check a token with the server and keep it in a file of your own
     #[command(after_help = "Examples:\n  mcpctl auth login --token-stdin < token.txt\n  \
                             mcpctl auth login --token-file token.txt\n\n\
+                            Contexts of one server share one stored token.\n\
                             A token is never a flag: process lists and shell histories would show it.")]
     Login(LoginArgs),
     /// Forget the stored token of this server
@@ -55,6 +58,9 @@ pub(super) struct LoginArgs {
     /// Keep it in the keyring of the desktop instead of a file
     #[arg(long)]
     keyring: bool,
+    /// Replace the stored token of somebody else too
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exit> {
@@ -70,14 +76,7 @@ pub(super) fn run(run: &mut Run<'_>, command: AuthCommand) -> anyhow::Result<Exi
 fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
     let server = run.server()?;
-    if server.token_command.is_some() {
-        let context = server.context.as_deref().unwrap_or_default();
-        return Err(Usage(format!(
-            "context \"{context}\" gets its token from its tokenCommand, and would not use a stored one \
-             (mcpctl config set-context {context} --no-token-command)"
-        ))
-        .into());
-    }
+    uses_stored(&server)?;
     if args.keyring && !credential::HAS_KEYRING {
         return Err(CredentialError::NoKeyring.into());
     }
@@ -90,9 +89,13 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
             );
         }
     };
-    let who = ask_whoami(run, &server, token.clone())?;
+    let who = told_whoami(&server, token.clone())?;
+    if !args.replace {
+        held::check(run, &server, &who)?;
+    }
     let how = if args.keyring { Keeping::Keyring } else { Keeping::File };
     credential::store(&run.env, &server.origin(), &token, how)?;
+    holder::learn(&run.env, &server.origin(), &who);
     run.say(format_args!("Logged in to {server} as {}", who.subject.name))?;
     if run.env.var("MCPCTL_TOKEN").is_some() || run.env.var("MCPCTL_TOKEN_FILE").is_some() {
         run.warn("MCPCTL_TOKEN or MCPCTL_TOKEN_FILE is set and is used instead of the stored token");
@@ -100,9 +103,22 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// A context with a `tokenCommand` has no part in the token that is stored for its server: others may use that one.
+fn uses_stored(server: &Server) -> Result<(), Usage> {
+    if server.token_command.is_none() {
+        return Ok(());
+    }
+    let context = server.context.as_deref().unwrap_or_default();
+    Err(Usage(format!(
+        "context \"{context}\" gets its token from its tokenCommand, and would not use a stored one \
+         (mcpctl config set-context {context} --no-token-command)"
+    )))
+}
+
 fn logout(run: &mut Run<'_>) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
     let server = run.server()?;
+    uses_stored(&server)?;
     let said = if credential::forget(&run.env, &server.origin())? {
         format!("Logged out of {server}. The token itself stays valid until it expires or is revoked.")
     } else {
@@ -186,7 +202,11 @@ fn question(verb: Verb, what: &str) -> anyhow::Result<CanI> {
 
 /// Asks who a token belongs to, and remembers that and when it ends.
 fn ask_whoami(run: &Run<'_>, server: &Server, token: Secret) -> anyhow::Result<Whoami> {
-    let who = Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?;
+    let who = told_whoami(server, token)?;
     holder::learn(&run.env, &server.origin(), &who);
     Ok(who)
+}
+
+fn told_whoami(server: &Server, token: Secret) -> anyhow::Result<Whoami> {
+    Ok(Gateway::for_calls(server, token)?.get(paths::WHOAMI).map_err(Failure)?)
 }

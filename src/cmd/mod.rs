@@ -27,6 +27,7 @@ mod start_progress;
 mod token;
 mod waiting;
 
+pub(crate) use auth::Held;
 pub use bug::{Bug, at_panic};
 pub use completion::answer as complete;
 pub use infer::InferFailure;

@@ -8,7 +8,7 @@
 use super::{Credential, file_name};
 use crate::{environment::Environment, files};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use mcp_api::Whoami;
+use mcp_api::{Subject, SubjectKind, Whoami};
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf};
 
@@ -38,6 +38,9 @@ pub enum Reader {
 struct Record {
     token_id: String,
     name: String,
+    /// Absent in records of old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<SubjectKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,9 +92,14 @@ pub fn learn(env: &Environment, origin: &str, who: &Whoami) {
     let known = read(env, origin).filter(|record| record.token_id == who.token_id);
     let expires_at = who.token_expires_at.as_deref().and_then(|at| at.parse().ok());
     let name = who.subject.name.to_string();
-    if known.is_none_or(|record| (record.expires_at, record.name) != (expires_at, name.clone())) {
+    let kind = Some(who.subject.kind);
+    if known.is_none_or(|it| (it.expires_at, it.kind, it.name) != (expires_at, kind, name.clone())) {
         let token_id = who.token_id.clone();
-        write(&folder, origin, &Record { token_id, name, expires_at, told_person: None, told_log: None });
+        write(
+            &folder,
+            origin,
+            &Record { token_id, name, kind, expires_at, told_person: None, told_log: None },
+        );
     }
 }
 
@@ -99,6 +107,13 @@ pub fn learn(env: &Environment, origin: &str, who: &Whoami) {
 #[must_use]
 pub fn name(env: &Environment, origin: &str, token_id: Option<&str>) -> Option<String> {
     read(env, origin).filter(|record| Some(record.token_id.as_str()) == token_id).map(|record| record.name)
+}
+
+/// Whom a token belongs to.
+#[must_use]
+pub fn subject(env: &Environment, origin: &str, token_id: Option<&str>) -> Option<Subject> {
+    let record = read(env, origin).filter(|record| Some(record.token_id.as_str()) == token_id)?;
+    Some(Subject { kind: record.kind?, name: record.name.parse().ok()? })
 }
 
 /// What is to be said of this token now, at most once a day to each reader.

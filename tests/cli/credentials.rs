@@ -183,6 +183,61 @@ fn g01_an_interrupted_question_for_the_token_leaves_nothing_running() {
     fakes::wait_until(Duration::from_secs(5), "the end of the helper", || !fakes::alive(helper));
 }
 
+/// The token may be the only one of an administrator.
+#[test]
+fn nobody_is_logged_out_by_the_login_of_somebody_else() {
+    let stage = Stage::new();
+    let desk = Client::stranger(&stage.mcpd.url());
+    let login = |token: &str, more: &[&str]| {
+        let mut command = desk.cmd(["auth", "login", "--token-stdin"].iter().chain(more));
+        command.write_stdin(token).assert()
+    };
+    let who = |name: &'static str| desk.cmd(["auth", "whoami"]).assert().code(0).stdout(says(name));
+    stage.mcpd.create_user("ana@example.com");
+    let ana = stage.mcpd.token_for("ana@example.com");
+    login(&ana, &[]).code(0);
+    let refused = format!("error: ana@example.com is logged in to {} already\n", stage.mcpd.url());
+    let refused = || says(&refused).and(says("mcpctl auth logout, or --replace"));
+    login(&stage.dana_token, &[]).code(2).stdout("").stderr(refused());
+    who("ana@example.com");
+    // The same person may take another token, and a record of somebody else's does not confuse anybody.
+    login(&stage.mcpd.token_for("ana@example.com"), &[]).code(0).stderr("");
+    let mut other = desk.cmd(["auth", "whoami"]);
+    other.env("MCPCTL_TOKEN", &stage.dana_token).assert().code(0);
+    login(&stage.dana_token, &[]).code(2).stderr(refused());
+
+    // Nothing is known, and the server tells nothing of a token that was revoked.
+    let revoke = ["token", "revoke", token_id(&desk, &stage).as_str()].map(str::to_owned);
+    Client::of(&stage.mcpd.url(), stage.mcpd.admin_token()).cmd(revoke).assert().code(0);
+    fs::remove_dir_all(desk.home().join(".local/state")).unwrap();
+    login(&stage.dana_token, &[]).code(2).stderr(says("whose it is cannot be told").and(says("--replace")));
+    login(&stage.dana_token, &["--replace"]).code(0).stdout(says("as dana@example.com"));
+    who("dana@example.com");
+}
+
+/// The public part of the token that is stored here.
+fn token_id(desk: &Client, stage: &Stage) -> String {
+    let folder = desk.home().join(".config/mcpctl/credentials");
+    let file = fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    let token = fs::read_to_string(file.path()).unwrap();
+    assert!(!token.contains(&stage.dana_token));
+    token.split('_').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn a_context_with_a_program_of_its_own_does_not_log_others_out() {
+    let helped = Helped::by("cat {TOKEN}");
+    let url = helped.stage.mcpd.url();
+    helped.cmd(&["config", "set-context", "other", "--server", &url]).assert().code(0);
+    let mut login = helped.cmd(&["auth", "login", "--token-stdin", "--context", "other"]);
+    login.write_stdin(&*helped.stage.dana_token).assert().code(0);
+    let out = helped.cmd(&["auth", "logout", "--context", "prod"]).assert();
+    out.code(2).stdout("").stderr(says("gets its token from its tokenCommand"));
+    helped.cmd(&["auth", "whoami", "--context", "other"]).assert().code(0);
+    helped.cmd(&["auth", "logout", "--context", "other"]).assert().code(0);
+    helped.cmd(&["auth", "whoami", "--context", "other"]).assert().code(4);
+}
+
 /// Dana's token that ends after this time, by which she logs in.
 fn logged_in(stage: &Stage, lifetime: &str) -> Client {
     let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());

@@ -2,7 +2,9 @@
 
 use super::{Io, Run};
 use crate::{
-    cmd::{Failure, InferFailure, StartFailed, apply::Halted, apply::HaltedDetail, infer::FailureDetail},
+    cmd::{
+        Failure, Held, InferFailure, StartFailed, apply::Halted, apply::HaltedDetail, infer::FailureDetail,
+    },
     environment::Environment,
     exit::Exit,
     failover::Fault,
@@ -143,6 +145,9 @@ fn message(error: &anyhow::Error) -> String {
 fn hints(error: &anyhow::Error) -> Vec<String> {
     if let Some(failure) = error.downcast_ref::<InferFailure>() {
         return failure.hints();
+    }
+    if let Some(held) = error.downcast_ref::<Held>() {
+        return held.hints();
     }
     if let Some(failed) = error.downcast_ref::<StartFailed>() {
         return failed.hints();
