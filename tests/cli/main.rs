@@ -39,6 +39,7 @@ mod failover_reports;
 mod failovers;
 mod files;
 mod footprint;
+mod frozen;
 mod infer;
 mod infer_options;
 #[cfg(feature = "keyring")]
