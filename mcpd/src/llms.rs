@@ -34,11 +34,17 @@ pub(crate) async fn show(
     }
     let llm = decided?;
     let mut answer = versioned(&ETag::of(&llm.spec), llm.stamp(Json(llm.shown())));
-    // What cannot stand in a header is still in the document.
-    if let Ok(model) = HeaderValue::from_str(&llm.spec.model) {
+    if let Some(model) = plain(&llm.spec.model) {
         answer.headers_mut().insert(headers::MODEL, model);
     }
     Ok(answer)
+}
+
+/// A text that every proxy lets through: one that refused an answer because of a name would cost that LLM its failover.
+/// What cannot stand in a header is still in the document.
+fn plain(text: &str) -> Option<HeaderValue> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain.then(|| HeaderValue::from_str(text).ok()).flatten()
 }
 
 pub(crate) async fn create(

@@ -16,7 +16,7 @@ use std::{
 pub(crate) enum PlaceError {
     #[error("neither --data-dir nor XDG_STATE_HOME nor HOME says where to keep the database")]
     Homeless,
-    #[error("a mcpd is running on {}: stop it, or ask it instead (`mcpctl token create` makes a token)", .0.display())]
+    #[error("an mcpd is running on {}: stop it, or ask it instead (`mcpctl token create` makes a token)", .0.display())]
     InUse(PathBuf),
     #[error("{}: it must be a {expected} of your own; refusing to use it", path.display())]
     NotOurs { path: PathBuf, expected: &'static str },

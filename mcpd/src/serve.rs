@@ -12,14 +12,21 @@ use crate::{
     stop::Stop,
     store,
 };
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
@@ -46,9 +53,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
             "no users yet, so nobody can log in: stop, run `mcpd bootstrap --admin NAME`, start again"
         );
     }
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("listening on {}", settings.listen))?;
+    let listener = listen(settings.listen).await?;
     let upstream = Upstream::new(&settings)?;
     let audit = Audit::begin(settings.audit, store.ledger());
     let app = Arc::new(App { store, settings, upstream, stop: Stop::default(), audit });
@@ -77,9 +82,19 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!(
+            "{address} is taken: another program listens there; choose another with --listen, such as --listen \
+             127.0.0.1:3101"
+        ),
+        _ => anyhow::Error::new(error).context(format!("listening on {address}")),
+    })
+}
+
 /// Says where the server listens: the one line that it prints. Nobody need be reading it.
 fn announce(address: SocketAddr) {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "mcpd listening on http://{address}").and_then(|()| stdout.flush());
     tracing::info!(%address, "listening");
 }
@@ -163,7 +178,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

@@ -55,6 +55,29 @@ fn a_probe_is_answered_for_this_question_and_by_no_cache() {
     }
 }
 
+/// A proxy that refuses a head with other bytes would cost the LLM its failover.
+#[test]
+fn a_model_stands_in_the_head_only_if_every_proxy_lets_it_through() {
+    let mcpd = Mcpd::start();
+    let dana = mcpd.user_with("dana", USES_CHAT);
+    for (model, told) in [
+        ("Qwen/Qwen2.5-0.5B:free~1", Some("Qwen/Qwen2.5-0.5B:free~1")),
+        ("modèle", None),
+        ("模型", None),
+        ("two words", None),
+    ] {
+        mcpd.create_llm_from(&LlmSpec {
+            model: model.into(),
+            ..Mcpd::llm_spec("chat", "http://127.0.0.1:9/v1")
+        });
+        for answer in [probe(&mcpd, CHAT, &dana), mcpd.request("GET", CHAT, Some(&dana), &[], b"")] {
+            assert_eq!((answer.status, answer.header("mcpd-model")), (200, told), "{model}");
+        }
+        assert_eq!(mcpd.api("GET", CHAT, &dana, &json!({})).json::<serde_json::Value>()["model"], model);
+        mcpd.delete_llm("chat");
+    }
+}
+
 #[test]
 fn a_malformed_probe_is_no_plain_look() {
     let mcpd = Mcpd::start();

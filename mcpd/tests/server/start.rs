@@ -1,8 +1,10 @@
 //! A12: with settings that say nothing or nonsense mcpd does not start, and names what is wrong; and the first token goes
 //! to one place, once.
 
+use fakes::Mcpd;
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::{Command, Output},
@@ -79,6 +81,25 @@ fn a12_what_the_command_line_says_is_not_blamed_on_a_variable() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a12_a_port_that_is_taken_and_a_folder_in_use_are_named_with_the_way_out() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let env = [("HOME", home.path().to_str().unwrap())];
+    let output = run(home.path(), &env, &["serve", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let hint =
+        format!("mcpd: {address} is taken: another program listens there; choose another with --listen");
+    assert!(stderr(&output).contains(&hint), "{}", stderr(&output));
+
+    let mcpd = Mcpd::start();
+    let dir = mcpd.data_dir();
+    let output = run(home.path(), &[], &["serve", "--listen", &address, "--data-dir", dir.to_str().unwrap()]);
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("mcpd: an mcpd is running on "), "{}", stderr(&output));
 }
 
 #[test]

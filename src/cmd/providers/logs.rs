@@ -39,8 +39,12 @@ pub(crate) struct LogsArgs {
     #[arg(short, long)]
     follow: bool,
     /// Only so many lines from the end
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number)]
     tail: Option<u64>,
+}
+
+fn number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "give a number of lines, such as 20")
 }
 
 /// How much of a log is read at once, in bytes.
