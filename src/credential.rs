@@ -7,6 +7,7 @@
 mod command;
 pub mod holder;
 mod keyring;
+mod rejected;
 
 pub use command::{NoCommand, TokenCommand};
 
@@ -46,6 +47,8 @@ pub enum Source {
     Keyring,
     /// The `tokenCommand` of the context.
     Command,
+    /// Standard input or the terminal: it is not kept yet.
+    Input,
 }
 
 /// Whether this program was built to talk to keyrings.
@@ -68,6 +71,7 @@ impl fmt::Display for Source {
             Self::Stored(_) => "file (0600)",
             Self::Keyring => "keyring",
             Self::Command => "command",
+            Self::Input => "standard input",
         })
     }
 }

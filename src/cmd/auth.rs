@@ -1,6 +1,7 @@
 //! `auth`: log in, log out, and see what you may do.
 
 mod held;
+mod prompt;
 mod status;
 
 pub(crate) use held::Held;
@@ -9,7 +10,7 @@ pub(super) use status::{AuthStatusItem, expires};
 use super::{Failure, Run, Usage, columns::ColumnArgs};
 use crate::{
     config::Server,
-    credential::{self, CredentialError, Keeping, holder},
+    credential::{self, CredentialError, Keeping, Source, holder},
     exit::Exit,
     gateway::Gateway,
     render::{Document, Format},
@@ -22,11 +23,13 @@ use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuthCommand {
-    /// Check a token with the server and keep it in a file of your own
-    #[command(after_help = "Examples:\n  mcpctl auth login --token-stdin < token.txt\n  \
+    /// Check a token with the server and keep it in a file of your own; at a terminal it is asked for
+    #[command(
+        after_help = "Examples:\n  mcpctl auth login\n  mcpctl auth login --token-stdin < token.txt\n  \
                             mcpctl auth login --token-file token.txt\n\n\
                             Contexts of one server share one stored token.\n\
-                            A token is never a flag: process lists and shell histories would show it.")]
+                            A token is never a flag: process lists and shell histories would show it."
+    )]
     Login(LoginArgs),
     /// Forget the stored token of this server
     #[command(after_help = "Examples:\n  mcpctl auth logout\n  mcpctl auth logout --context staging\n\n\
@@ -80,15 +83,20 @@ fn login(run: &mut Run<'_>, args: &LoginArgs) -> anyhow::Result<Exit> {
     if args.keyring && !credential::HAS_KEYRING {
         return Err(CredentialError::NoKeyring.into());
     }
-    let token = match (args.token_stdin, run.global.token_file.clone()) {
-        (true, None) => credential::parse(run.read_input(16 << 10)?.trim_end(), "standard input")?,
-        (false, Some(path)) => credential::read_file(&path)?,
+    let (token, source) = match (args.token_stdin, run.global.token_file.clone()) {
+        (_, None) if run.io.input_is_terminal => (prompt::ask(run, &server)?, Source::Input),
+        (true, None) => {
+            let token = credential::parse(run.read_input(16 << 10)?.trim_end(), "standard input")?;
+            (token, Source::Input)
+        }
+        (false, Some(path)) => (credential::read_file(&path)?, Source::File(path)),
         (false, None) | (true, Some(_)) => {
             return Err(
                 Usage("say where the token comes from: --token-stdin, or --token-file FILE".into()).into()
             );
         }
     };
+    run.uses(source);
     let who = told_whoami(&server, token.clone())?;
     if !args.replace {
         held::check(run, &server, &who)?;

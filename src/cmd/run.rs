@@ -8,7 +8,7 @@ use super::{Color, Global, columns::ColumnArgs, delivery::Delivery};
 use crate::{
     config::{self, Config, Server},
     credential::{
-        self, Credential,
+        self, Credential, Source,
         holder::{self, Ending, Reader},
     },
     environment::Environment,
@@ -23,7 +23,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use std::{
     borrow::Cow,
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     collections::BTreeSet,
     fmt,
     io::{Read, Write},
@@ -62,6 +62,8 @@ pub struct Run<'a> {
     pub(super) deciding: BTreeSet<String>,
     /// The token that was used ends soon: to be told once all is said.
     ending: OnceCell<Ending>,
+    /// Where the token came from that was used last.
+    token_from: RefCell<Option<Source>>,
 }
 
 /// The command line is not what the command takes. Nothing was sent.
@@ -89,7 +91,15 @@ impl From<CallFailure> for Failure {
 
 impl<'a> Run<'a> {
     pub(super) fn new(global: Global, env: Environment, io: Io<'a>) -> Self {
-        Self { global, env, io, delivery: None, deciding: BTreeSet::new(), ending: OnceCell::new() }
+        Self {
+            global,
+            env,
+            io,
+            delivery: None,
+            deciding: BTreeSet::new(),
+            ending: OnceCell::new(),
+            token_from: RefCell::new(None),
+        }
     }
 
     /// The format that was asked for, if the command has it.
@@ -246,9 +256,15 @@ impl<'a> Run<'a> {
         Ok(config::meant(&self.env, self.global.server.as_deref(), self.global.context.as_deref())?)
     }
 
+    /// Remembers where the token comes from that is used now: what a rejection means depends on it.
+    pub(super) fn uses(&self, source: Source) {
+        self.token_from.replace(Some(source));
+    }
+
     /// The token for a server. If it ends soon, that is told once all is said.
     pub fn credential(&self, server: &Server) -> anyhow::Result<Credential> {
         let credential = credential::find(&self.env, self.global.token_file.as_deref(), server)?;
+        self.uses(credential.source.clone());
         let reader = if self.io.err_is_terminal { Reader::Person } else { Reader::Log };
         // Who wants no notes is not to use up the note of the day.
         if !self.global.quiet

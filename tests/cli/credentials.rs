@@ -1,6 +1,9 @@
 //! Where a token comes from, that it goes nowhere else, and that its end is told in time.
 
-use crate::support::{Client, PROMPT, Stage, TEN_WORDS, says};
+use crate::{
+    pty_stage::Terminal,
+    support::{Client, PROMPT, Stage, TEN_WORDS, says},
+};
 use fakes::{Canary, Evild, Step, wire};
 use predicates::prelude::*;
 use std::{
@@ -290,4 +293,53 @@ fn a_build_without_keyrings_says_so_before_anything_is_sent() {
     let mut login = dana.cmd(["auth", "login", "--token-stdin", "--keyring"]);
     login.write_stdin("mcpd_a_b").assert().code(2).stdout("").stderr(says("built without keyrings"));
     assert_eq!(central.connections(), 0);
+}
+
+#[test]
+fn a_token_that_is_typed_at_a_terminal_is_not_shown_there() {
+    let stage = Stage::new();
+    let desk = Client::stranger(&stage.mcpd.url());
+    let script = "stty echo; trap : INT; mcpctl auth login || echo \"ended $?\"; stty -a; echo over";
+    let prompt = format!("Token for {} (not shown): ", stage.mcpd.url());
+    let mut terminal = Terminal::run(desk.bash(script));
+    terminal.sees(&prompt).types(&stage.dana_token);
+    let left = terminal.ended();
+    assert!(!left.written.contains(&stage.dana_token), "it was shown");
+    assert!(left.screen.contains("as dana@example.com"), "{}", left.screen);
+    assert!(left.written.contains(" echo ") && !left.written.contains("-isig"), "{}", left.written);
+
+    // Ctrl-C: nobody has to type `stty echo` blindly afterwards.
+    let mut terminal = Terminal::run(desk.bash(script));
+    terminal.sees(&prompt).press('c');
+    let left = terminal.ended();
+    assert!(left.screen.contains("ended 130"), "{}", left.screen);
+    assert!(left.written.contains(" echo ") && !left.written.contains("-isig"), "{}", left.written);
+}
+
+#[test]
+fn a_token_that_the_server_does_not_take_is_named_by_where_it_came_from() {
+    let stage = Stage::new();
+    let wrong = "mcpd_0123456789abcdef_wrong";
+    let desk = Client::stranger(&stage.mcpd.url());
+    let given = says("error: the server does not accept the token from MCPCTL_TOKEN (401)");
+    let mut list = desk.cmd(["llm", "list"]);
+    list.env("MCPCTL_TOKEN", wrong).assert().code(4).stderr(given.and(says("unset MCPCTL_TOKEN")));
+    let mut infer = desk.cmd(["infer", "chat-prod", PROMPT]);
+    let told = says("the token from MCPCTL_TOKEN").and(says("unset MCPCTL_TOKEN"));
+    infer.env("MCPCTL_TOKEN", wrong).assert().code(4).stderr(told.and(says("auth login").not()));
+    let filed = Client::of(&stage.mcpd.url(), wrong).cmd(["auth", "whoami"]).assert().code(4);
+    filed.stderr(says("does not accept the token from /").and(says("MCPCTL_TOKEN_FILE")));
+    let mut login = desk.cmd(["auth", "login", "--token-stdin"]);
+    let told = says("does not accept this token (401)").and(says("tip: mcpctl auth login").not());
+    login.write_stdin(wrong).assert().code(4).stderr(told);
+
+    let helped = Helped::by("echo mcpd_0123456789abcdef_wrong");
+    let told = says("the tokenCommand of the context (401)").and(says("mcpctl config view"));
+    helped.cmd(&["llm", "list"]).assert().code(4).stderr(told);
+    let mut login = desk.cmd(["auth", "login", "--token-stdin"]);
+    login.write_stdin(&*stage.dana_token).assert().code(0);
+    let revoke = ["token", "revoke", stage.dana_token.split('_').nth(1).unwrap()];
+    Client::of(&stage.mcpd.url(), stage.mcpd.admin_token()).cmd(revoke).assert().code(0);
+    let told = says("does not accept the stored token (401)").and(says("auth login --token-stdin"));
+    desk.cmd(["llm", "list"]).assert().code(4).stderr(told);
 }

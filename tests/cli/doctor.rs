@@ -247,7 +247,12 @@ fn a_token_that_the_server_rejects_or_that_ends_soon_is_told_with_what_to_do() {
     let dana = Client::of(&stage.mcpd.url(), "mcpd_0123456789abcdef_wrong");
     let found = Findings::of(dana.cmd::<&str>([]));
     let login = "mcpctl auth login --token-stdin < token.txt";
-    assert_eq!((found.code, found.result("login"), found.mend("login")), (3, "wrong", login));
+    assert_eq!((found.code, found.result("login")), (3, "wrong"));
+    assert!(found.mend("login").starts_with("\"${EDITOR:-vi}\" /"), "{}", found.mend("login"));
+    let mut given = Client::stranger(&stage.mcpd.url()).cmd::<&str>([]);
+    given.env("MCPCTL_TOKEN", "mcpd_0123456789abcdef_wrong");
+    let found = Findings::of(given);
+    assert_eq!((found.result("login"), found.mend("login")), ("wrong", "unset MCPCTL_TOKEN"));
 
     let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
     let create = ["token", "create", "--user", "dana@example.com", "--expires", "50h"];

@@ -63,6 +63,11 @@ impl Terminal {
         self
     }
 
+    /// Types a line.
+    pub(crate) fn types(&mut self, line: &str) {
+        self.session.send_line(line).expect("a line can be typed");
+    }
+
     /// Presses a key together with Ctrl.
     pub(crate) fn press(&mut self, key: char) {
         self.session.send_control(key).expect("a key can be pressed");

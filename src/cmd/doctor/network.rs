@@ -1,10 +1,10 @@
 //! The way to the server: its name, its certificate, its answer, its clock, and what it makes of the token.
 
-use super::finding::{Check, Report, word};
+use super::finding::{Check, Report, quoted, word};
 use crate::{
     cmd::{Run, auth},
     config::Server,
-    credential::{Credential, holder::Ending},
+    credential::{Credential, Source, holder::Ending},
     failover::{CallFailure, Fault, Unreachable},
     gateway::{Gateway, Reached, reach},
     http,
@@ -191,6 +191,7 @@ pub(super) fn login(
             return None;
         }
     };
+    let source = credential.source;
     let gateway = match Gateway::new(server, credential.token, LIMIT, LIMIT) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -205,14 +206,24 @@ pub(super) fn login(
         }
         Err(failure) => failure,
     };
-    let finding = report.wrong(Check::Login, failure.told_of("the server").to_string());
-    finding.mend_if(match (&failure.fault, &server.token_command) {
-        (Fault::Status { status: 401, .. }, None) => {
-            Some("mcpctl auth login --token-stdin < token.txt".into())
-        }
-        _ => None,
-    });
+    if let Fault::Status { status: 401, .. } = failure.fault {
+        report.wrong(Check::Login, source.rejected()).mend_if(mend(&source));
+    } else {
+        report.wrong(Check::Login, failure.told_of("the server").to_string());
+    }
     None
+}
+
+/// What to do about a token that the server does not take.
+fn mend(source: &Source) -> Option<String> {
+    match source {
+        Source::Environment => Some("unset MCPCTL_TOKEN".into()),
+        Source::File(path) => Some(format!("\"${{EDITOR:-vi}}\" {}", quoted(path))),
+        Source::Stored(_) => Some("mcpctl auth login --token-stdin < token.txt".into()),
+        Source::Keyring => Some("mcpctl auth login --token-stdin --keyring < token.txt".into()),
+        Source::Command => Some("mcpctl config view".into()),
+        Source::Input => None,
+    }
 }
 
 fn welcome(report: &mut Report, who: &Whoami) {

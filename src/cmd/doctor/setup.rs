@@ -212,6 +212,7 @@ pub(super) fn credential(run: &Run<'_>, server: Option<&Server>, report: &mut Re
                 Source::Stored(path) => format!("stored in {}, which only you can read", path.display()),
                 Source::Keyring => "in the keyring of the desktop".into(),
                 Source::Command => "from the tokenCommand of the context".into(),
+                Source::Input => "from standard input".into(),
             };
             report.ok(Check::Credential, finding);
             Some(credential)

@@ -5,9 +5,10 @@ use crate::{
     cmd::{
         Failure, Held, InferFailure, StartFailed, apply::Halted, apply::HaltedDetail, infer::FailureDetail,
     },
+    credential::Source,
     environment::Environment,
     exit::Exit,
-    failover::Fault,
+    failover::{CallFailure, Fault},
     render::{self, Document, Format, escape_lines},
     yaml::Mistakes,
 };
@@ -15,6 +16,9 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::{ffi::OsString, io};
+
+/// What is told of a login that the server does not take.
+const LOG_IN: &str = "tip: mcpctl auth login --token-stdin";
 
 /// An error, where documents were asked for.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -60,7 +64,8 @@ impl Run<'_> {
         if exit == Exit::OutputClosed {
             return exit;
         }
-        let message = message(error);
+        let source = self.token_from.borrow().clone();
+        let message = message(error, source.as_ref());
         let mistakes = error.chain().find_map(|cause| cause.downcast_ref::<Mistakes>());
         let details = if let Some(mistakes) = mistakes {
             let in_colour = self.colours(self.io.err_is_terminal);
@@ -68,7 +73,8 @@ impl Run<'_> {
             mistakes.advice()
         } else {
             self.tell("error", &message);
-            let hints = hints(error);
+            let hints =
+                hints(error).into_iter().flat_map(|line| instead(line, source.as_ref())).collect::<Vec<_>>();
             for line in &hints {
                 let _ = writeln!(self.io.err, "  {}", escape_lines(line));
             }
@@ -129,16 +135,29 @@ fn documents_wanted(args: &[OsString], env: &Environment) -> Option<Format> {
 }
 
 /// The whole chain in one line, without saying anything twice.
-fn message(error: &anyhow::Error) -> String {
+fn message(error: &anyhow::Error, source: Option<&Source>) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        let text = cause.to_string();
+        let text = match (cause.downcast_ref(), source) {
+            (Some(Failure(CallFailure { fault: Fault::Status { status: 401, .. }, .. })), Some(source)) => {
+                source.rejected()
+            }
+            _ => cause.to_string(),
+        };
         if !line.contains(&text) {
             line += if line.is_empty() { "" } else { ": " };
             line += &text;
         }
     }
     line
+}
+
+/// What to do about a token that the server does not take depends on where that token came from.
+fn instead(line: String, source: Option<&Source>) -> Vec<String> {
+    match source.filter(|_| line == LOG_IN) {
+        Some(source) => vec![format!("rejected: {}", source.of_token()), source.remedy()],
+        None => vec![line],
+    }
 }
 
 /// What to do next.
@@ -163,7 +182,7 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
 /// What to do about a call of the server that failed.
 fn next(Failure(failure): &Failure) -> Option<String> {
     let tip = match &failure.fault {
-        Fault::Status { status: 401, .. } => "tip: mcpctl auth login --token-stdin",
+        Fault::Status { status: 401, .. } => LOG_IN,
         Fault::Status { status: 403, .. } => {
             "tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|audit|llm/NAME"
         }
