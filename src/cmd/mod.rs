@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod failover_journal;
+mod failover_words;
 mod formats;
 mod get;
 mod help;

@@ -335,7 +335,10 @@ fn a_long_trail_is_read_page_by_page_and_can_be_left() {
     );
     assert!(csv.lines().skip(1).all(|row| row.contains(",'=cmd|'/c calc'!A1,")), "a formula");
     let table = listed(&["--failovers"]);
-    assert!(table.contains("2026-01-02T03:04:05Z  dana  chat  refused  laptop    complete\n"), "{table}");
+    assert!(
+        table.contains("2026-01-02T03:04:05Z  dana  chat  connection refused  laptop    ok\n"),
+        "{table}"
+    );
 
     for format in ["jsonl", "csv", "table"] {
         let mut command = archive.auditor.raw(["audit", "list", "-o", format]);

@@ -196,6 +196,10 @@ fn wrong_usage_is_a_document_where_documents_are_asked_for() {
         let document: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
         assert_eq!((&document["kind"], &document["exitCode"]), (&"Error".into(), &2.into()), "{args:?}");
     }
+    dana.cmd(["providers", "logs", "a", "--tail", "x"])
+        .assert()
+        .code(2)
+        .stderr(says("give a number of lines"));
     dana.cmd(["llm", "lst"])
         .env("MCPCTL_OUTPUT", "json")
         .assert()

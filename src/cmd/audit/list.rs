@@ -1,7 +1,7 @@
 //! `audit list`: the trail as a table, or for other programs.
 
 use crate::{
-    cmd::{Failure, Run, Usage, columns::ColumnArgs, completion::Names, since::time},
+    cmd::{Failure, Run, Usage, columns::ColumnArgs, completion::Names, failover_words, since::time},
     exit::Exit,
     gateway::Gateway,
     render::{Columns, Format, Item, Listing, Row, View},
@@ -156,9 +156,9 @@ const FAILOVERS: Shape = Shape {
             shown_time(&told("at"), format),
             entry.subject.as_ref().map(|subject| subject.name.clone()).unwrap_or_default(),
             text(entry.llm.as_ref()),
-            told("reason"),
+            shown_word(&told("reason"), failover_words::reason, format),
             told("provider"),
-            told("outcome"),
+            shown_word(&told("outcome"), failover_words::outcome, format),
             if format == Format::Csv { took.to_string() } else { format!("{took} ms") },
             told("providerType"),
             told("model"),
@@ -180,6 +180,14 @@ fn what(entry: &AuditEntry) -> String {
 
 fn text(field: Option<&String>) -> String {
     field.cloned().unwrap_or_default()
+}
+
+/// In words for people, who see the same in `providers failovers --events`.
+fn shown_word(word: &str, words: fn(&str) -> String, format: Format) -> String {
+    match format {
+        Format::Table | Format::Wide | Format::Text => words(word),
+        _ => word.to_owned(),
+    }
 }
 
 /// To the second for people.

@@ -1,7 +1,7 @@
 //! What happened on this machine: never a prompt, never an answer.
 
 use crate::{
-    cmd::{Run, columns::ColumnArgs},
+    cmd::{Run, columns::ColumnArgs, failover_words},
     exit::Exit,
     journal::{self, Event, JournalError, Past},
     render::{Columns, Item, Listing, Row},
@@ -48,11 +48,11 @@ fn row(event: Event) -> Row<Event> {
         event.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         who(&event),
         event.llm.clone(),
-        reason(&event.reason),
+        failover_words::reason(&event.reason),
         event.verdict.as_str().into(),
         event.provider.clone().unwrap_or_default(),
         event.model.clone().unwrap_or_default(),
-        event.outcome.as_str().replace('_', " "),
+        failover_words::outcome(event.outcome.as_str()),
         event.duration_ms.to_string(),
         event.request_id.clone(),
     ];
@@ -63,31 +63,4 @@ fn row(event: Event) -> Row<Event> {
 fn who(event: &Event) -> String {
     let login = || event.login.as_ref().map_or(String::new(), |login| format!("{login} (login)"));
     event.user.clone().unwrap_or_else(login)
-}
-
-/// What the server did, in words.
-fn reason(word: &str) -> String {
-    match word {
-        "refused" => "connection refused".into(),
-        "reset" => "connection reset".into(),
-        "cut" => "connection closed".into(),
-        "dns" => "no address".into(),
-        "network" => "network error".into(),
-        "idle" => "silence".into(),
-        other => match other.strip_prefix("http_") {
-            Some(status) => format!("central {status}"),
-            None => other.replace('_', " "),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_server_did_is_told_in_words() {
-        let words = ["http_503", "refused", "connect_timeout", "no_content", "drill"].map(reason);
-        assert_eq!(words, ["central 503", "connection refused", "connect timeout", "no content", "drill"]);
-    }
 }
