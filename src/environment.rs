@@ -30,7 +30,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "folder of the sockets of engines; /tmp/mcpctl-UID if absent, open to others or too long",
     ),
     ("HTTPS_PROXY, NO_PROXY", "proxy for the server; never used for this machine"),
-    ("NO_COLOR, CLICOLOR_FORCE", "no colours; colours also in a pipe"),
+    ("NO_COLOR, CLICOLOR_FORCE", "no colours; colours also in a pipe (NO_COLOR wins over it)"),
 ];
 
 impl Environment {

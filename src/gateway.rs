@@ -2,6 +2,7 @@
 
 pub mod documents;
 mod reach;
+mod right;
 
 pub use reach::{Reached, reach};
 
@@ -189,7 +190,10 @@ impl Gateway {
                 Decision::Allow { id, .. } => Some(id),
                 Decision::Deny { .. } => None,
             });
-            (CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id }, failed.head)
+            (
+                CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id, needs: None },
+                failed.head,
+            )
         })
     }
 
@@ -272,15 +276,16 @@ impl Gateway {
     /// An answer with a status of success, or what happened instead.
     fn answer(&self, request: RequestBuilder, limit: Duration) -> Result<Response, CallFailure> {
         let options = Options { head: limit, ..self.options.clone() };
-        let response = request
-            .timeout(limit)
-            .send()
-            .map_err(|error| CallFailure::before_content(http::fault(&error, &self.server, &options)))?;
+        let failed = |error| CallFailure::before_content(http::fault(&error, &self.server, &options));
+        let request = request.timeout(limit).build().map_err(failed)?;
+        let needs = right::needed(request.method(), request.url().path());
+        let response = self.client.execute(request).map_err(failed)?;
         if response.status().is_success() {
             return Ok(response);
         }
         let deadline = Instant::now() + limit.min(chat::ERROR_LIMIT);
-        Err(CallFailure::before_content(chat::error_status(response, Some(&self.bearer), deadline)))
+        let fault = chat::error_status(response, Some(&self.bearer), deadline);
+        Err(CallFailure { needs, ..CallFailure::before_content(fault) })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

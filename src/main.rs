@@ -7,6 +7,7 @@ use mcpctl::{
 };
 use std::{
     io::{self, IsTerminal},
+    os::fd::AsFd,
     panic,
 };
 use terminal_size::{Width, terminal_size_of};
@@ -27,7 +28,8 @@ fn main() {
         input_is_terminal: input.is_terminal(),
         out_is_terminal: out.is_terminal(),
         err_is_terminal: err.is_terminal(),
-        width: terminal_size_of(io::stdout()).map(|(Width(width), _)| width).filter(|width| *width > 0),
+        width: width(io::stdout()),
+        err_width: width(io::stderr()),
         input: &mut input,
         out: &mut out,
         err: &mut err,
@@ -35,4 +37,9 @@ fn main() {
     let exit = cmd::run(std::env::args_os(), env, io);
     // Not a return: that would wait for threads that still wait for a connection.
     std::process::exit(exit.code().into());
+}
+
+/// How many characters fit in a line of a terminal, if this is one that tells.
+fn width(stream: impl AsFd) -> Option<u16> {
+    terminal_size_of(stream).map(|(Width(width), _)| width).filter(|width| *width > 0)
 }

@@ -7,7 +7,7 @@ mod status;
 pub(crate) use held::Held;
 pub(super) use status::{AuthStatusItem, expires};
 
-use super::{Failure, Run, Usage, columns::ColumnArgs};
+use super::{Failure, Run, Usage, columns::ColumnArgs, completion::Names};
 use crate::{
     config::Server,
     credential::{self, CredentialError, Keeping, Source, holder},
@@ -47,8 +47,10 @@ pub(super) enum AuthCommand {
     )]
     CanI {
         /// view, run, create, edit or delete
+        #[arg(add = Names::Verbs)]
         verb: String,
         /// llm/NAME for one, llms, rbac, users, tokens, secrets or audit for all
+        #[arg(add = Names::Resources)]
         what: String,
     },
 }

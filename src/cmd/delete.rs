@@ -8,6 +8,7 @@ use super::{
         sources,
     },
     completion::Names,
+    meant,
 };
 use crate::{
     documents::{Key, Source},
@@ -50,7 +51,10 @@ pub(super) fn delete(run: &mut Run<'_>, args: &DeleteArgs) -> anyhow::Result<Exi
             Err(failure) if args.ignore_not_found && is_absent(&failure) => {}
             Err(failure) => {
                 let left = doomed[at..].iter().map(|(key, _)| key.clone()).collect();
-                return Err(Halted::new(source.as_ref(), key.clone(), report, left, failure).into());
+                let meant = meant::thing(&gateway, key, &failure);
+                return Err(Halted::new(source.as_ref(), key.clone(), report, left, failure)
+                    .or_meant(meant)
+                    .into());
             }
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn run(run: &mut Run<'_>, args: &DoctorArgs) -> anyhow::Result<Exit> 
     let summary = report.summary();
     let mends: Vec<_> = report.findings().iter().filter_map(mend_line).collect();
     let rows = report.into_findings().into_iter().map(row).collect();
-    run.show(&Listing { view, rows })?;
+    run.show_marked(&Listing { view, rows }, &[("wrong", "31"), ("remark", "33")])?;
     // Not into the table: a command that is broken into lines cannot be copied.
     if for_people {
         run.say("")?;

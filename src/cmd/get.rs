@@ -1,13 +1,12 @@
 //! `get`: what the server has, as tables for people and as documents that `apply` takes back.
 
-use super::{Failure, Run, Usage, apply::sources, columns::ColumnArgs, completion::Names};
+use super::{Failure, Run, Usage, apply::sources, columns::ColumnArgs, completion::Names, meant};
 use crate::{
     documents::{self, Key, Written},
     exit::Exit,
     gateway::documents::Stored,
     render::{self, Columns, Format, Item as _, Listing, Row, View},
 };
-use anyhow::Context as _;
 use clap::Args;
 use mcp_api::{ApiKeyRef, Document, Kind, LlmSpec, Rbac, Selector, Subject, rbac::ResourceName};
 use serde_json::{Value, json};
@@ -45,7 +44,7 @@ pub(super) fn get(run: &mut Run<'_>, args: &GetArgs) -> anyhow::Result<Exit> {
     let mut found = match &wanted {
         Wanted::All(kinds) => gateway.all(kinds).map_err(Failure)?,
         Wanted::Named(keys) => {
-            let one = |key: &Key| gateway.look_up(key).map_err(Failure).with_context(|| key.to_string());
+            let one = |key| gateway.look_up(key).map_err(|failure| meant::failed(&gateway, key, failure));
             keys.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?
         }
     };

@@ -24,13 +24,24 @@ pub(super) struct HelpArgs {
 pub(super) fn run(run: &mut Run<'_>, args: &HelpArgs) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
     let words: Vec<&str> = args.topic.iter().map(String::as_str).collect();
-    let topic = if let [word] = words[..] { topics::text(word) } else { None };
+    let topic = match words[..] {
+        [word] => topics::text(word),
+        [topic, more, ..] if topics::NAMES.contains(&topic) && !is_command(topic) => {
+            let wrong = format!("the topic {topic} has no \"{more}\"; see mcpctl help {topic}");
+            return Err(Usage(wrong).into());
+        }
+        _ => None,
+    };
     let text = match topic {
         Some(text) => topics::wrapped(&text, run.io.width),
         None => command_help(&words)?,
     };
     run.print(&text)?;
     Ok(Exit::Ok)
+}
+
+fn is_command(word: &str) -> bool {
+    command_line().find_subcommand(word).is_some()
 }
 
 /// What `help` can be asked for with one word.
@@ -66,11 +77,11 @@ fn command_help(path: &[&str]) -> anyhow::Result<String> {
     let mut command = command_line();
     command.build();
     let mut here = &mut command;
-    for word in path {
+    for (at, word) in path.iter().enumerate() {
         let known = here.find_subcommand(word).is_some();
         if !known {
             let mut known: Vec<&str> = here.get_subcommands().map(clap::Command::get_name).collect();
-            known.extend(topics::NAMES);
+            known.extend(topics::NAMES.iter().filter(|_| at == 0));
             let near =
                 yaml::nearest(word, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
             let wrong = format!("no command or topic is called \"{word}\"{near}; see mcpctl --help");

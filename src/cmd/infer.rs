@@ -26,7 +26,7 @@ pub(crate) use plan::InferencePlan;
 pub(crate) use report::Inference;
 
 use super::{
-    Run,
+    Run, meant,
     permission::{self, Known},
 };
 use crate::{
@@ -251,7 +251,7 @@ impl Ask<'_, '_> {
             withheld: self.outlet.withholds(),
             user: (refusal == Some(ErrorCode::Forbidden)).then(|| advice::user(&self.gateway)).flatten(),
             meant: (refusal == Some(ErrorCode::NotFound))
-                .then(|| advice::meant(&self.gateway, &self.llm))
+                .then(|| meant::llm(&self.gateway, &self.llm))
                 .flatten(),
             request_id: self.gateway.request_id().to_owned(),
             llm: Some(self.llm),

@@ -4,16 +4,17 @@ use super::{
     Failure, Run, Usage,
     columns::ColumnArgs,
     completion::Names,
+    meant,
     permission::{self, Known},
 };
 use crate::{
+    documents::Key,
     exit::Exit,
-    failover::{Denial, Verdict, Why},
+    failover::{Denial, Doubt, Verdict, Why},
     gateway::Gateway,
     providers_file::ProvidersFile,
     render::{Columns, Document, Format, Item, Listing, Row},
 };
-use anyhow::Context as _;
 use clap::Subcommand;
 use mcp_api::{Llm, LlmKey, LlmSpec};
 use schemars::JsonSchema;
@@ -144,7 +145,9 @@ fn get(run: &mut Run<'_>, names: &[String]) -> anyhow::Result<Exit> {
     let format = run.format(Format::Yaml, &[Format::Yaml, Format::Json, Format::Jsonl, Format::Name])?;
     let keys = names.iter().map(|name| key(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let gateway = run.gateway()?;
-    let one = |key: &LlmKey| gateway.llm(key).map_err(Failure).with_context(|| format!("llm/{key}"));
+    let one = |key: &LlmKey| {
+        gateway.llm(key).map_err(|failure| meant::failed(&gateway, &Key::Llm(key.clone()), failure))
+    };
     let llms = keys.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?;
     if format == Format::Name {
         for llm in &llms {
@@ -174,7 +177,22 @@ fn head(run: &mut Run<'_>, llm: &LlmKey) -> anyhow::Result<Exit> {
         }
         _ => run.say(&verdict)?,
     }
+    advise(run, &gateway, llm, &verdict);
     Ok(exit(&verdict))
+}
+
+/// What to do next, where it is not for an administrator to do it.
+fn advise(run: &mut Run<'_>, gateway: &Gateway, llm: &LlmKey, verdict: &Verdict) {
+    match verdict.outcome() {
+        Err(Why::Denied(Denial::Status(401))) => run.tip("mcpctl auth login --token-stdin"),
+        Err(Why::Denied(Denial::Status(403 | 404))) => {
+            if let Some(meant) = meant::llm(gateway, llm) {
+                run.note(format_args!("did you mean \"{meant}\"?"));
+            }
+        }
+        Err(Why::Unverified(Doubt::NoAnswer(_))) => run.tip("mcpctl doctor"),
+        Ok(()) | Err(_) => {}
+    }
 }
 
 fn exit(verdict: &Verdict) -> Exit {

@@ -20,6 +20,7 @@ mod help;
 mod infer;
 mod llm;
 mod man;
+mod meant;
 mod permission;
 mod providers;
 mod run;
@@ -49,7 +50,8 @@ use std::path::PathBuf;
     version,
     disable_help_subcommand = true,
     infer_subcommands = false,
-    max_term_width = 100
+    max_term_width = 100,
+    styles = run::STYLES
 )]
 #[command(
     after_help = "Start with: mcpctl config set-context NAME --server URL, then mcpctl auth login --token-stdin.\n\

@@ -1,10 +1,12 @@
 //! One run: its flags, its environment and its three streams. Nobody else prints.
 
 mod errors;
+mod paint;
 
 pub(in crate::cmd) use errors::{ErrorDocument, show_usage};
+pub(in crate::cmd) use paint::STYLES;
 
-use super::{Color, Global, columns::ColumnArgs, delivery::Delivery};
+use super::{Global, columns::ColumnArgs, delivery::Delivery};
 use crate::{
     config::{self, Config, Server},
     credential::{
@@ -46,7 +48,12 @@ pub struct Io<'a> {
     pub err_is_terminal: bool,
     /// How many characters fit in a line of standard output, if it is a terminal that tells.
     pub width: Option<u16>,
+    /// The same of standard error.
+    pub err_width: Option<u16>,
 }
+
+/// What is said of a full disk, and of whatever else does not take the answer.
+const UNWRITABLE: &str = "cannot write to standard output";
 
 /// One run of the program.
 pub struct Run<'a> {
@@ -156,12 +163,12 @@ impl<'a> Run<'a> {
     /// Prints a part of the answer; to a terminal without anything that it would obey.
     pub fn print(&mut self, text: &str) -> anyhow::Result<()> {
         let text = if self.io.out_is_terminal { Cow::Owned(escape_lines(text)) } else { Cow::Borrowed(text) };
-        Ok(self.io.out.write_all(text.as_bytes())?)
+        self.io.out.write_all(text.as_bytes()).context(UNWRITABLE)
     }
 
     /// Prints a line of the answer.
     pub fn say(&mut self, line: impl fmt::Display) -> anyhow::Result<()> {
-        Ok(writeln!(self.io.out, "{line}")?)
+        writeln!(self.io.out, "{line}").context(UNWRITABLE)
     }
 
     /// Tells people something that they need not act on.
@@ -179,6 +186,13 @@ impl<'a> Run<'a> {
     /// Tells people something that they should act on; `-q` is no reason to keep it back.
     pub fn warn(&mut self, text: impl fmt::Display) {
         self.tell("warning", text);
+    }
+
+    /// Tells a command that helps.
+    pub fn tip(&mut self, command: impl fmt::Display) {
+        if !self.global.quiet {
+            self.tell("tip", command);
+        }
     }
 
     /// Tells what was asked for by a flag of its own.
@@ -200,21 +214,8 @@ impl<'a> Run<'a> {
     }
 
     fn line(&self, what: &str, text: impl fmt::Display) -> String {
-        self.painted(what, &format!("{what}: {}", escape_lines(&text.to_string())))
-    }
-
-    fn painted(&self, what: &str, line: &str) -> String {
-        let colour = match what {
-            "error" => "31",
-            "warning" => "33",
-            _ => "2",
-        };
-        match line.strip_prefix(what) {
-            Some(rest) if self.colours(self.io.err_is_terminal) => {
-                format!("\x1b[{colour}m{what}\x1b[0m{rest}")
-            }
-            Some(_) | None => line.to_owned(),
-        }
+        let line = format!("{what}: {}", escape_lines(&text.to_string()));
+        self.painted(what, &self.fitted(&line, "  "))
     }
 
     /// The terminal cannot change what it has shown, or is read aloud.
@@ -222,27 +223,9 @@ impl<'a> Run<'a> {
         self.env.var("TERM") == Some("dumb")
     }
 
-    /// A line of the answer in a colour, where colours are wanted.
-    pub fn coloured(&self, colour: &str, line: &str) -> String {
-        if self.colours(self.io.out_is_terminal) {
-            format!("\x1b[{colour}m{line}\x1b[0m")
-        } else {
-            line.to_owned()
-        }
-    }
-
-    fn colours(&self, is_terminal: bool) -> bool {
-        match self.global.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto if self.env.var("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
-            Color::Auto => is_terminal && !self.is_dumb() && self.env.var("NO_COLOR").is_none(),
-        }
-    }
-
     /// Everything that was printed is out.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
-        Ok(self.io.out.flush()?)
+        self.io.out.flush().context(UNWRITABLE)
     }
 
     /// The config file and its path.
@@ -296,6 +279,9 @@ impl<'a> Run<'a> {
 
     /// All of standard input, as text of at most `limit` bytes.
     pub fn read_input(&mut self, limit: u64) -> anyhow::Result<String> {
+        if self.io.input_is_terminal {
+            self.note("reading from the terminal; Ctrl-D ends");
+        }
         let mut bytes = Vec::new();
         (&mut self.io.input).take(limit + 1).read_to_end(&mut bytes).context("standard input")?;
         if bytes.len() as u64 > limit {

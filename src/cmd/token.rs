@@ -1,11 +1,10 @@
 //! `token`: make, list and revoke tokens.
 
-use super::{Failure, Run, Usage, columns::ColumnArgs};
+use super::{Failure, Run, Usage, columns::ColumnArgs, meant};
 use crate::{
     exit::Exit,
     render::{Columns, Document, Format, Item, Listing, Row},
 };
-use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 use mcp_api::{NewToken, Subject, SubjectKind, TokenCreated, TokenInfo, identity::Items, paths};
@@ -141,7 +140,8 @@ fn revoke(run: &mut Run<'_>, id: &str) -> anyhow::Result<Exit> {
             Usage("give the id of the token as `mcpctl token list` shows it, not the token".into()).into()
         );
     }
-    run.gateway()?.delete(&paths::token(id)).map_err(Failure).with_context(|| format!("token {id}"))?;
+    let gateway = run.gateway()?;
+    gateway.delete(&paths::token(id)).map_err(|failure| meant::failed_token(&gateway, id, failure))?;
     run.say(format_args!("Token {id} revoked."))?;
     Ok(Exit::Ok)
 }

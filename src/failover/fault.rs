@@ -12,6 +12,8 @@ pub struct CallFailure {
     pub delivered: Delivered,
     /// The id under which the server knew the LLM, if its answer told. A later verdict must be about the same one.
     pub llm_id: Option<LlmId>,
+    /// What a caller must be allowed for such a call, in the words of `auth can-i`: `view audit`. For people only.
+    pub needs: Option<String>,
 }
 
 /// Whether the caller has seen a part of an answer.
@@ -126,7 +128,7 @@ impl CallFailure {
     /// A failure before any content.
     #[must_use]
     pub fn before_content(fault: Fault) -> Self {
-        Self { fault, delivered: Delivered::Nothing, llm_id: None }
+        Self { fault, delivered: Delivered::Nothing, llm_id: None, needs: None }
     }
 
     /// Says whether a stand-in may be considered at all: the first column of the decision table.

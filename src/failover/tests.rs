@@ -36,7 +36,7 @@ fn reply(status: u16, decision: &[String], failover: &[&str], content_type: &[&s
 }
 
 fn failure(fault: Fault, delivered: Delivered) -> CallFailure {
-    CallFailure { fault, delivered, llm_id: None }
+    CallFailure { fault, delivered, llm_id: None, needs: None }
 }
 
 /// Every way to fail, and whether the table has "yes" in its column "probe?".

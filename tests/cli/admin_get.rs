@@ -91,7 +91,7 @@ fn every_kind_has_its_table_and_every_format_its_text() {
     wrong(&["llm", "No"], 2, "\"No\": a name starts with");
     wrong(&["llm/chat", "dana"], 2, "\"dana\" is not KIND/NAME like the others");
     wrong(&["user", "dana", "-l", "a=b"], 2, "leave it or the names out");
-    wrong(&["llm", "chat", "nope"], 9, "llm/nope: the server answered 404");
+    wrong(&["llm", "chat", "nope"], 9, "llm/nope does not exist on the server, or you may not see it");
     wrong(&["all", "x"], 2, "all has no names");
 }
 

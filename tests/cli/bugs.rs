@@ -64,6 +64,7 @@ fn infer(scene: &Scripted, out: &mut Panics, err: &mut Panics, more: &[&str]) ->
         input_is_terminal: true,
         out_is_terminal: false,
         width: None,
+        err_width: None,
         err_is_terminal: false,
     };
     let args = [&["mcpctl", "infer", "chat-prod", PROMPT], more].concat();

@@ -245,6 +245,10 @@ fn what_was_misspelt_is_named_with_what_was_meant() {
         (&["get", "lm"], 2, "did you mean llm?"),
         (&["explain", "llm.modl"], 2, "did you mean model?"),
         (&["help", "exit-code"], 2, "did you mean exit-codes?"),
+        (&["help", "failovr"], 2, "did you mean failover?"),
+        (&["help", "exit-codes", "x"], 2, "the topic exit-codes has no \"x\""),
+        (&["infer", "chat-prod", "hi", "--max-tokens", "-1"], 2, "-1 is not in 1.."),
+        (&["infer", "chat-prod", "hi", "--timeout", "0s"], 2, "more than 0, or none"),
         (&["completion", "bsh"], 2, "'bash'"),
     ] {
         let mut command = dana.cmd(args);
@@ -253,4 +257,111 @@ fn what_was_misspelt_is_named_with_what_was_meant() {
         }
         command.assert().code(code).stderr(says(meant));
     }
+}
+
+#[test]
+fn whatever_cannot_reach_the_server_points_at_the_doctor() {
+    let dana = Client::of("http://127.0.0.1:9", "mcpd_a_b");
+    fs::write(dana.home().join("u.yaml"), "kind: User\nname: u\n").unwrap();
+    for args in [
+        &["llm", "list"][..],
+        &["llm", "head", "chat-prod"],
+        &["get", "all"],
+        &["apply", "-f", "u.yaml"],
+        &["diff", "-f", "u.yaml"],
+        &["delete", "user", "u"],
+        &["token", "list"],
+        &["audit", "list"],
+        &["auth", "whoami"],
+        &["auth", "can-i", "view", "audit"],
+        &["infer", "chat-prod", "hi"],
+        &["infer", "chat-prod", "hi", "--route", "central"],
+    ] {
+        dana.cmd(args).current_dir(dana.home()).assert().failure().stderr(says("tip: mcpctl doctor"));
+    }
+}
+
+/// The tip of a refusal is one command, and it asks what was refused.
+#[test]
+fn a_refusal_tips_the_one_question_that_was_refused() {
+    let stage = Stage::new();
+    for (args, tip) in [
+        (&["audit", "list"][..], "view audit"),
+        (&["get", "rbac", "dana-chat"], "view rbac/dana-chat"),
+        (&["delete", "llm", "chat-prod"], "delete llm/chat-prod"),
+        (&["token", "create", "--user", "a"], "create tokens"),
+    ] {
+        let told =
+            stage.dana.cmd(args).assert().code(5).stderr(says(&format!("  tip: mcpctl auth can-i {tip}\n")));
+        assert!(!String::from_utf8_lossy(&told.get_output().stderr).contains([';', '|']), "{args:?}");
+        let asked: Vec<&str> = ["auth", "can-i"].into_iter().chain(tip.split(' ')).collect();
+        stage.dana.cmd(asked).assert().code(3).stdout("no\n");
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_told_with_what_was_meant() {
+    let stage = Stage::new();
+    let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
+    let absent = "does not exist on the server, or you may not see it\n";
+    for (args, what, meant) in [
+        (&["get", "llm", "chat-prd"][..], "llm/chat-prd", "did you mean llm/chat-prod?"),
+        (&["llm", "get", "chat-prd"], "llm/chat-prd", "did you mean llm/chat-prod?"),
+        (&["get", "rbac/dana-cht"], "rbac/dana-cht", "did you mean rbac/dana-chat?"),
+        (
+            &["delete", "user", "dana@example.co"],
+            "user/dana@example.co",
+            "did you mean user/dana@example.com?",
+        ),
+    ] {
+        let told =
+            boss.cmd(args).assert().code(9).stdout("").stderr(says(&format!("error: {what} {absent}")));
+        told.stderr(says(meant));
+    }
+    boss.cmd(["token", "revoke", "0123456789abcdef"])
+        .assert()
+        .code(9)
+        .stderr(says(&format!("error: token 0123456789abcdef {absent}")));
+    boss.cmd(["llm", "head", "chat-prd"]).assert().code(9).stderr("note: did you mean \"chat-prod\"?\n");
+    // Who may see nothing else hears no names of it.
+    stage.dana.cmd(["get", "rbac", "dana-cht"]).assert().code(5).stderr(says("did you mean").not());
+}
+
+#[test]
+fn a_full_disk_is_told_whatever_was_to_be_written() {
+    let dana = Client::stranger("http://127.0.0.1:9");
+    for args in
+        [&["--help"][..], &["llm", "-h"], &["version"], &["help", "failover"], &["completion", "bash"]]
+    {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = dana.raw(args).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert_eq!(told, "error: cannot write to standard output: No space left on device (os error 28)\n");
+    }
+}
+
+#[test]
+fn wrong_usage_and_findings_are_painted_like_everything_else() {
+    let dana = Client::stranger("http://127.0.0.1:9");
+    let red = "\u{1b}[31merror";
+    for (more, env, is_red) in [
+        (&["--color", "always"][..], &[][..], true),
+        (&["--color=always"], &[("NO_COLOR", "1")], true),
+        (&[], &[("CLICOLOR_FORCE", "1")], true),
+        (&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        (&["--color", "never"], &[("CLICOLOR_FORCE", "1")], false),
+        (&[], &[], false),
+    ] {
+        let mut command = dana.cmd(["llm", "lst"].iter().chain(more));
+        let told = String::from_utf8(command.envs(env.iter().copied()).output().unwrap().stderr).unwrap();
+        assert_eq!(
+            (told.contains(red), told.contains('\u{1b}')),
+            (is_red, is_red),
+            "{more:?} {env:?}: {told}"
+        );
+    }
+    let wrong = "\u{1b}[31mwrong\u{1b}[0m ";
+    dana.cmd(["doctor", "--color", "always"]).assert().code(3).stdout(says(wrong));
+    dana.cmd(["doctor"]).assert().code(3).stdout(says("\u{1b}").not());
 }

@@ -4,7 +4,7 @@ use crate::{
     engine_stage::{EngineStage, wait_for_end},
     pty_stage::{Left, Terminal},
     scripts::{down, whole},
-    support::{PROMPT, Scripted, Stage, TEN_WORDS, assert_logged},
+    support::{Client, PROMPT, Scripted, Stage, TEN_WORDS, assert_logged},
 };
 use fakes::{Evild, FakeEngine, Fault, Gate, Script, Step, alive, wait_until, wire};
 use rexpect::process::WaitStatus;
@@ -285,4 +285,26 @@ fn s10_errors_models_and_prompts_are_not_obeyed_either() {
     }
     let left = Terminal::run(scene.dana.raw(["infer", OBEYED, "hi", "--color", "never"])).ended();
     assert!(left.written.contains("is no LLM") && !obeys(&left.written), "{:?}", left.written);
+}
+
+#[test]
+fn what_is_told_breaks_between_words() {
+    let dana = Client::stranger("http://127.0.0.1:9");
+    let left = Terminal::run(dana.bash("stty rows 24 cols 60; mcpctl get lm")).ended();
+    let lines: Vec<&str> = left.screen.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "error: unknown kind \"lm\" (did you mean llm?); there are:",
+            "  user, serviceaccount, group, llm, rbac"
+        ]
+    );
+}
+
+#[test]
+fn who_is_waited_for_at_the_keyboard_is_told() {
+    let dana = Client::of("http://127.0.0.1:9", "mcpd_a_b");
+    let mut terminal = Terminal::run(dana.raw(["apply", "-f", "-"]));
+    terminal.sees("reading from the terminal; Ctrl-D ends").press('d');
+    assert!(terminal.ended().screen.contains("there is no document in what was given"));
 }

@@ -21,6 +21,8 @@ pub(in crate::cmd) struct Halted {
     done: Vec<Changed>,
     left: Vec<Key>,
     failure: Failure,
+    /// What was most likely meant by what failed.
+    meant: Option<String>,
 }
 
 impl Halted {
@@ -32,7 +34,20 @@ impl Halted {
         left: Vec<Key>,
         failure: CallFailure,
     ) -> Self {
-        Self { source: source.cloned(), key, done: report.into_items(), left, failure: Failure(failure) }
+        Self {
+            source: source.cloned(),
+            key,
+            done: report.into_items(),
+            left,
+            failure: Failure(failure),
+            meant: None,
+        }
+    }
+
+    /// Adds what was most likely meant.
+    #[must_use]
+    pub(in crate::cmd) fn or_meant(self, meant: Option<String>) -> Self {
+        Self { meant, ..self }
     }
 
     /// The call that failed.
@@ -44,7 +59,9 @@ impl Halted {
     pub(in crate::cmd) fn hints(&self) -> Vec<String> {
         let done: Vec<String> = self.done.iter().map(Changed::to_string).collect();
         let left: Vec<String> = self.left.iter().map(Key::to_string).collect();
-        vec![format!("done: {}", some_of(&done)), format!("not done: {}", some_of(&left))]
+        let meant = self.meant.as_ref().map(|meant| format!("did you mean {meant}?"));
+        let done = [format!("done: {}", some_of(&done)), format!("not done: {}", some_of(&left))];
+        meant.into_iter().chain(done).collect()
     }
 
     /// What a document about the error holds beside its message.

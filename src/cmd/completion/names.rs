@@ -36,6 +36,10 @@ pub(in crate::cmd) enum Names {
     Kinds,
     /// `KIND NAME` or `KIND/NAME`.
     Things,
+    /// What may be done with a thing.
+    Verbs,
+    /// With what: `llm/NAME`, `audit`.
+    Resources,
     /// Topics of `help`, and commands.
     Topics,
     /// Formats of one command.
@@ -71,6 +75,8 @@ impl Typed {
             Names::Contexts => self.contexts().unwrap_or_default(),
             Names::Kinds => kinds(),
             Names::Things => self.things(begun),
+            Names::Verbs => mcp_api::Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect(),
+            Names::Resources => self.resources(begun),
             Names::Topics => help::topics(),
             Names::Formats(formats) => formats::words(formats),
         };
@@ -138,6 +144,14 @@ impl Typed {
     fn contexts(&self) -> Option<Vec<String>> {
         let config = Config::load(&Config::path(&self.env).ok()?).ok()?;
         Some(config.contexts.into_iter().map(|context| context.name).collect())
+    }
+
+    /// All of a kind; one LLM once `llm/` is typed.
+    fn resources(&self, begun: &str) -> Vec<String> {
+        if begun.starts_with("llm/") {
+            return self.llms().into_iter().map(|name| format!("llm/{name}")).collect();
+        }
+        ["llms", "llm/", "rbac", "users", "tokens", "secrets", "audit"].map(str::to_owned).to_vec()
     }
 
     /// A kind first; after it, or after `llm/`, names.

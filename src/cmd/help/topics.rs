@@ -30,7 +30,12 @@ pub(super) fn wrapped(text: &str, width: Option<u16>) -> String {
     let width = width.unwrap_or(WIDTH_MAX).min(WIDTH_MAX);
     let wrap = |line: &str| {
         let hanging = " ".repeat(hanging(line).min(usize::from(width) / 2));
-        textwrap::fill(line, textwrap::Options::new(width.into()).subsequent_indent(&hanging)) + "\n"
+        textwrap::fill(
+            line,
+            textwrap::Options::new(width.into())
+                .subsequent_indent(&hanging)
+                .word_splitter(textwrap::WordSplitter::NoHyphenation),
+        ) + "\n"
     };
     text.lines().map(wrap).collect()
 }
@@ -105,7 +110,7 @@ stdout is the answer and nothing else, stderr is for people. -o says how the ans
 
 A failure is a document too with -o json and jsonl: kind Error, with exitCode. MCPCTL_OUTPUT is the default of -o, where a command has that format.
 A terminal gets nothing that it would obey: control characters are replaced. A pipe gets the bytes as they are. Tables in a pipe and with TERM=dumb have one line for each row.
-Colours: --color always|never, else NO_COLOR (no colours) and CLICOLOR_FORCE (also in a pipe), else on a terminal only.
+Colours: --color always|never, else NO_COLOR (no colours), else CLICOLOR_FORCE (also in a pipe), else on a terminal only.
 ";
 
 const PROVIDERS: &str = "\

@@ -51,7 +51,7 @@ pub(crate) struct InferArgs {
     #[arg(long, value_name = "K=V")]
     pub(crate) param: Vec<String>,
     /// The most tokens that the answer may have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_tokens: Option<u32>,
     /// How random the answer is
     #[arg(long, value_name = "T", value_parser = finite)]
@@ -117,7 +117,11 @@ pub(crate) struct Total(pub(crate) Option<Duration>);
 impl FromStr for Total {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" { Ok(Self(None)) } else { duration(text).map(|limit| Self(Some(limit))) }
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let or_none = |error: String| error.replace("leave the flag out", "none");
+        duration(text).map(|limit| Self(Some(limit))).map_err(or_none)
     }
 }
 
@@ -138,7 +142,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
             text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?.try_into().map_err(|_| wrong())?
         }
     };
-    if parsed.is_zero() || parsed > LONGEST { Err(wrong()) } else { Ok(parsed) }
+    if parsed.is_zero() {
+        return Err("give a time of more than 0, or leave the flag out".into());
+    }
+    if parsed > LONGEST { Err(wrong()) } else { Ok(parsed) }
 }
 
 impl InferArgs {

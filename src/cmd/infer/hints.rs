@@ -63,8 +63,8 @@ impl About {
         match why {
             Why::Final => self.after_the_end(cause),
             // The error itself says it.
-            Why::NoStandIn(NoStandIn::RouteCentral) => Vec::new(),
-            Why::NoStandIn(none) => vec![format!("no failover: {none}")],
+            Why::NoStandIn(NoStandIn::RouteCentral) => look(cause).into_iter().collect(),
+            Why::NoStandIn(none) => [format!("no failover: {none}")].into_iter().chain(look(cause)).collect(),
             Why::Denied(denial @ Denial::FailoverForbidden) => {
                 vec![format!("failover refused: {denial}"), "no local provider was contacted".into()]
             }
@@ -148,6 +148,11 @@ impl About {
         hints.push("tip: mcpctl llm list".into());
         hints
     }
+}
+
+/// What to look at where the server cannot be reached.
+fn look(cause: &CallFailure) -> Option<String> {
+    matches!(cause.fault, Fault::Unreachable { .. }).then(|| "tip: mcpctl doctor".to_owned())
 }
 
 /// Why the probe proves nothing, without the address that the error has just named.

@@ -51,7 +51,8 @@ impl Ask<'_, '_> {
                 Err(failed) => failed,
             };
             let restarts = may_restart && lease.give_up(&failed, &self.run.env);
-            let failure = CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id: None };
+            let failure =
+                CallFailure { fault: failed.fault, delivered: failed.delivered, llm_id: None, needs: None };
             self.record(Record::failed(target, &failure, took)).map_err(given_up)?;
             if !restarts {
                 let cause = fresh.permit().cause().clone();

@@ -33,7 +33,8 @@ use wait::{Waited, Wanted};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mcpctl providers status\n  \
-    mcpctl providers start qwen-box --wait=false && mcpctl providers status qwen-box --wait-for ready --timeout 10m\n\n\
+    mcpctl providers start qwen-box --wait=false\n  \
+    mcpctl providers status qwen-box --wait-for ready --timeout 10m\n\n\
     Exit codes: 0; with NAME: 0 all of them are running, 3 one is not; with --wait-for: 0 it has come to that, \
     3 it has not; 2 no such provider.")]
 pub(crate) struct StatusArgs {

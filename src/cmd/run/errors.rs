@@ -1,9 +1,12 @@
 //! Errors, for people and for programs: what happened, the whole chain of it in one line, and what to do next.
 
-use super::{Io, Run};
+use super::{Io, Run, UNWRITABLE, paint};
 use crate::{
     cmd::{
-        Failure, Held, InferFailure, StartFailed, apply::Halted, apply::HaltedDetail, infer::FailureDetail,
+        Color, Failure, Held, InferFailure, StartFailed,
+        apply::{Halted, HaltedDetail},
+        infer::FailureDetail,
+        meant::{self, Asked},
     },
     credential::Source,
     environment::Environment,
@@ -76,7 +79,8 @@ impl Run<'_> {
             let hints =
                 hints(error).into_iter().flat_map(|line| instead(line, source.as_ref())).collect::<Vec<_>>();
             for line in &hints {
-                let _ = writeln!(self.io.err, "  {}", escape_lines(line));
+                let line = self.fitted(&format!("  {}", escape_lines(line)), "    ");
+                let _ = writeln!(self.io.err, "{line}");
             }
             hints
         };
@@ -102,8 +106,12 @@ pub(in crate::cmd) fn show_usage(
     env: &Environment,
     io: Io<'_>,
 ) -> Exit {
-    let (stream, exit) = if error.use_stderr() { (io.err, Exit::Usage) } else { (&mut *io.out, Exit::Ok) };
-    let mut shown = write!(stream, "{}", error.render());
+    let (stream, exit) =
+        if error.use_stderr() { (&mut *io.err, Exit::Usage) } else { (&mut *io.out, Exit::Ok) };
+    let text = error.render();
+    let in_colour = exit == Exit::Usage && paint::colours(colour_wanted(args), env, io.err_is_terminal);
+    let mut shown = if in_colour { write!(stream, "{}", text.ansi()) } else { write!(stream, "{text}") };
+    shown = shown.and_then(|()| stream.flush());
     if exit == Exit::Usage
         && let Some(format) = documents_wanted(args, env)
     {
@@ -114,8 +122,20 @@ pub(in crate::cmd) fn show_usage(
     }
     match shown {
         Err(broken) if broken.kind() == io::ErrorKind::BrokenPipe => Exit::OutputClosed,
+        Err(full) if exit == Exit::Ok => {
+            let _ = writeln!(io.err, "error: {UNWRITABLE}: {full}");
+            Exit::Internal
+        }
         Err(_) | Ok(()) => exit,
     }
+}
+
+/// The same search for `--color`.
+fn colour_wanted(args: &[OsString]) -> Color {
+    let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
+    let after = words.windows(2).rev().find(|pair| pair[0] == "--color").map(|pair| pair[1]);
+    let asked = after.or_else(|| words.iter().rev().find_map(|word| word.strip_prefix("--color=")));
+    asked.and_then(|word| Color::from_str(word, true).ok()).unwrap_or(Color::Auto)
 }
 
 /// What clap could not read is searched for the one flag that matters now.
@@ -138,6 +158,10 @@ fn documents_wanted(args: &[OsString], env: &Environment) -> Option<Format> {
 fn message(error: &anyhow::Error, source: Option<&Source>) -> String {
     let mut line = String::new();
     for cause in error.chain() {
+        let is_absence = |Failure(failure): &Failure| meant::is_absent(failure);
+        if !line.is_empty() && cause.downcast_ref().is_some_and(is_absence) {
+            return line + " does not exist on the server, or you may not see it";
+        }
         let text = match (cause.downcast_ref(), source) {
             (Some(Failure(CallFailure { fault: Fault::Status { status: 401, .. }, .. })), Some(source)) => {
                 source.rejected()
@@ -176,17 +200,28 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
         hints.extend(next(halted.failure()));
         return hints;
     }
-    error.downcast_ref().and_then(next).into_iter().collect()
+    let meant = error.downcast_ref::<Asked>().and_then(|asked| asked.meant.as_ref());
+    let meant = meant.map(|meant| format!("did you mean {meant}?"));
+    meant.into_iter().chain(error.downcast_ref().and_then(next)).collect()
 }
 
 /// What to do about a call of the server that failed.
 fn next(Failure(failure): &Failure) -> Option<String> {
     let tip = match &failure.fault {
         Fault::Status { status: 401, .. } => LOG_IN,
-        Fault::Status { status: 403, .. } => {
-            "tip: mcpctl auth whoami; mcpctl auth can-i VERB llms|rbac|users|tokens|audit|llm/NAME"
+        // What somebody may not give away, the message names; whether they may make such things is another question.
+        Fault::Status { status: 403, error }
+            if error.message.as_ref().is_some_and(|message| message.contains("you lack: ")) =>
+        {
+            return None;
         }
-        Fault::Status { status: 404, .. } => "tip: mcpctl get all -o name shows what you may view",
+        Fault::Status { status: 403, .. } => {
+            let needs = failure.needs.as_ref();
+            return Some(needs.map_or("tip: mcpctl auth whoami".into(), |right| {
+                format!("tip: mcpctl auth can-i {right}")
+            }));
+        }
+        Fault::Status { status: 404, .. } => "tip: mcpctl get all -o name",
         Fault::Status { status: 412, .. } => {
             "somebody else changed it meanwhile, and that was not overwritten: run the command again"
         }
@@ -198,7 +233,7 @@ fn next(Failure(failure): &Failure) -> Option<String> {
         | Fault::Unreachable { .. }
         | Fault::Tls(_)
         | Fault::NoContent(_)
-        | Fault::Unparsable(_) => "tip: mcpctl doctor looks at everything between here and the server",
+        | Fault::Unparsable(_) => "tip: mcpctl doctor",
         Fault::Status { .. }
         | Fault::NotAsked
         | Fault::ErrorEvent { .. }

@@ -141,7 +141,7 @@ impl<'d, 'r, 'io> Drill<'d, 'r, 'io> {
             };
             let restarts = may_restart && lease.give_up(&failed, &self.run.env);
             let Failed { fault, delivered, .. } = failed;
-            let failure = CallFailure { fault, delivered, llm_id: None };
+            let failure = CallFailure { fault, delivered, llm_id: None, needs: None };
             if !restarts {
                 return Err(Failure::Call(failure));
             }
