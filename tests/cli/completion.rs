@@ -32,7 +32,12 @@ fn names_come_from_the_server_and_from_the_files_of_this_machine() {
     stage.mcpd.create_llm("code-prod", &stage.upstream.url());
     let dana = &stage.dana;
     dana.failover("code-prod", &stage.local.url());
-    dana.cmd(["config", "set-context", "prod", "--server", &stage.mcpd.url()]).assert().code(0);
+    let offline = Client::of("http://127.0.0.1:9", &stage.dana_token);
+    offline.failover("code-prod", &stage.local.url());
+    for client in [dana, &offline] {
+        let set = ["config", "set-context", "prod", "--server", &stage.mcpd.url()];
+        client.cmd(set).assert().code(0);
+    }
     for (words, names) in [
         // What dana may view, and nothing else.
         (&["infer", ""][..], &["chat-prod"][..]),
@@ -53,7 +58,12 @@ fn names_come_from_the_server_and_from_the_files_of_this_machine() {
         (&["llm", ""], &["list", "get", "head"]),
         (&["infer", "nothing-like-it"], &[]),
     ] {
-        assert_eq!(offered(dana, words), names, "{words:?}");
+        // On a busy machine the time for the server may be over before it answers, and then it is as if it were away.
+        wait_until(LIMIT, "an answer in time", || {
+            let found = offered(dana, words);
+            assert!(found == names || found == offered(&offline, words), "{words:?}: {found:?}");
+            found == names
+        });
     }
     stage.assert_local_untouched();
 }

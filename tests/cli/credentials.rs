@@ -182,7 +182,8 @@ fn g01_an_interrupted_question_for_the_token_leaves_nothing_running() {
     rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
     let interrupted = Instant::now();
     child.wait().unwrap();
-    assert!(interrupted.elapsed() < Duration::from_secs(1), "it took {:?}", interrupted.elapsed());
+    // Far less than the minute that a program may take.
+    assert!(interrupted.elapsed() < Duration::from_secs(10), "it took {:?}", interrupted.elapsed());
     fakes::wait_until(Duration::from_secs(5), "the end of the helper", || !fakes::alive(helper));
 }
 
