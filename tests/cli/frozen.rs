@@ -26,10 +26,8 @@ type Fields = BTreeMap<String, Field>;
 
 impl Field {
     fn line(&self, name: &str, path: &str) -> String {
-        let types = match self.types.is_empty() {
-            true => "any".to_owned(),
-            false => Vec::from_iter(self.types.iter().map(String::as_str)).join("|"),
-        };
+        let names: Vec<&str> = self.types.iter().map(String::as_str).collect();
+        let types = if names.is_empty() { "any".to_owned() } else { names.join("|") };
         let path = path.strip_prefix('.').unwrap_or(path);
         format!("{name} {path} {types} {}", if self.required { "required" } else { "optional" })
     }
@@ -149,9 +147,10 @@ fn either(choices: Vec<(Option<String>, Fields)>) -> Fields {
         let may_have =
             |choice: &&Fields| choice.get(parent(path)).is_some_and(|above| above.types.contains("object"));
         let has = |choice: &Fields| choice.get(path).is_some_and(|field| field.required);
-        field.required = match path.starts_with('<') {
-            true => choices.iter().any(has),
-            false => choices.iter().filter(may_have).all(has),
+        field.required = if path.starts_with('<') {
+            choices.iter().any(has)
+        } else {
+            choices.iter().filter(may_have).all(has)
         };
     }
     found
