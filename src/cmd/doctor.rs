@@ -84,8 +84,27 @@ fn row(finding: Finding) -> Row<Finding> {
     Row { name: finding.name(), cells, document: finding }
 }
 
+/// Some commands change nothing: they only show more.
+fn purpose(command: &str) -> &'static str {
+    const LOOK: [&str; 9] = [
+        "curl",
+        "getent",
+        "ls",
+        "df",
+        "ss",
+        "nvidia-smi",
+        "mcpctl llm",
+        "mcpctl auth can-i",
+        "mcpctl providers logs",
+    ];
+    let is = |look: &&str| {
+        command.strip_prefix(*look).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    if LOOK.iter().any(is) { "to look closer at" } else { "to mend" }
+}
+
 fn mend_line(finding: &Finding) -> Option<String> {
     let mend = finding.mend.as_ref()?;
     matches!(finding.result, Outcome::Wrong | Outcome::Remark)
-        .then(|| format!("to mend {}: {mend}", crate::render::plain(&finding.name())))
+        .then(|| format!("{} {}: {mend}", purpose(mend), crate::render::plain(&finding.name())))
 }

@@ -271,6 +271,8 @@ fn each_provider_is_looked_at_and_the_command_that_shows_more_is_given() {
     stage.dana.providers(&text);
     let found = Findings::of(stage.dana.cmd::<&str>([]));
     assert_eq!(found.code, 3);
+    let told = stage.dana.cmd(["doctor"]).assert().code(3);
+    told.stdout(says("to look closer at provider gone: curl -v ").and(says("to mend provider self: ")));
     let about = |subject: &str| {
         let is_meant = |item: &&Value| item["check"] == "provider" && item["subject"] == subject;
         let item = found.items.iter().find(is_meant).unwrap();
