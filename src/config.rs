@@ -91,12 +91,16 @@ pub enum ConfigError {
     },
     /// The URL of the server is not one.
     #[error(
-        "the server \"{0}\" must be https://HOST[:PORT], or http:// for this machine, with nothing after it"
+        "the server \"{0}\" must be https://HOST[:PORT], or http:// for this machine, with nothing after it{hint}",
+        hint = meant_url(.0).map_or(String::new(), |url| format!(" (did you mean {url}?)"))
     )]
     Server(String),
+    /// The variable names a file that is not there: most likely its name is misspelt.
+    #[error("MCPCTL_CONFIG names {}, which does not exist", .0.display())]
+    NotThere(PathBuf),
     /// The token would be readable on the way.
     #[error(
-        "plain http to {0} would show the token and all prompts to everybody on the way: use https (or set insecureHttp: true in the context)"
+        "plain http to {0} would show the token and all prompts to everybody on the way: use https (or `config set-context NAME --server URL --insecure-http`)"
     )]
     PlainHttp(String),
 }
@@ -128,6 +132,18 @@ impl fmt::Display for Server {
     }
 }
 
+/// What a URL without its scheme was meant to be, if it is one with it.
+fn meant_url(text: &str) -> Option<String> {
+    if text.contains("://") {
+        return None;
+    }
+    let with = |scheme: &str| {
+        let url = format!("{scheme}://{text}");
+        parse_server(&url, false).ok().map(|_| url)
+    };
+    with("http").or_else(|| with("https"))
+}
+
 /// Checks the URL of a server.
 pub fn parse_server(text: &str, insecure_http: bool) -> Result<Url, ConfigError> {
     let wrong = || ConfigError::Server(text.to_owned());
@@ -149,7 +165,7 @@ pub fn parse_server(text: &str, insecure_http: bool) -> Result<Url, ConfigError>
 /// The server that is meant, by flags, variables and the config file.
 pub fn meant(env: &Environment, server: Option<&str>, context: Option<&str>) -> Result<Server, ConfigError> {
     let config = match Config::path(env) {
-        Ok(path) => Config::load(&path)?,
+        Ok(path) => Config::read(env, &path)?,
         // Who names the server needs no config, and so no folder for one.
         Err(ConfigError::NoFolder) => Config::default(),
         Err(error) => return Err(error),
@@ -162,6 +178,15 @@ impl Config {
     pub fn path(env: &Environment) -> Result<PathBuf, ConfigError> {
         let default = || env.config_folder().map(|folder| folder.join("config.yaml"));
         env.var("MCPCTL_CONFIG").map(PathBuf::from).or_else(default).ok_or(ConfigError::NoFolder)
+    }
+
+    /// Reads the file; one that is absent although a variable names it is an error.
+    pub fn read(env: &Environment, path: &Path) -> Result<Self, ConfigError> {
+        let is_absent = || path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if env.var("MCPCTL_CONFIG").is_some() && is_absent() {
+            return Err(ConfigError::NotThere(path.into()));
+        }
+        Self::load(path)
     }
 
     /// Reads the file; an absent one is empty. One that names programs to run must be safe from others.

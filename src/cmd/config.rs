@@ -116,7 +116,9 @@ fn use_context(run: &mut Run<'_>, name: &str) -> anyhow::Result<Exit> {
 
 fn set_context(run: &mut Run<'_>, args: SetContextArgs) -> anyhow::Result<Exit> {
     run.takes_no_format()?;
-    let (mut config, path) = run.config()?;
+    let path = Config::path(&run.env)?;
+    // It may be made here, whoever has named it.
+    let mut config = Config::load(&path)?;
     let name = args.name;
     let known = config.context(&name).ok().cloned();
     let is_known = known.is_some();
@@ -133,6 +135,15 @@ fn set_context(run: &mut Run<'_>, args: SetContextArgs) -> anyhow::Result<Exit> 
             Some(full.map_err(|error| Usage(format!("--ca-file {}: {error}", path.display())))?);
     }
     context.insecure_http = args.insecure_http.unwrap_or(context.insecure_http);
+    if let Some([word]) = args.token_command.as_deref()
+        && !word.starts_with('/')
+        && let words @ [_, _, ..] = word.split_whitespace().collect::<Vec<_>>().as_slice()
+    {
+        let words = words.join(" ");
+        return Err(
+            Usage(format!("these are words: --token-command {words} (without quotes around them)")).into()
+        );
+    }
     let command = args.token_command.map(TokenCommand::try_from).transpose();
     let command = command.map_err(|error| Usage(format!("--token-command: {error}")))?;
     let dropped = known.is_some_and(|known| {

@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
     /// The config file and its path.
     pub fn config(&self) -> anyhow::Result<(Config, PathBuf)> {
         let path = Config::path(&self.env)?;
-        Ok((Config::load(&path)?, path))
+        Ok((Config::read(&self.env, &path)?, path))
     }
 
     /// The server that is meant.

@@ -344,3 +344,32 @@ fn a_token_that_the_server_does_not_take_is_named_by_where_it_came_from() {
     let told = says("does not accept the stored token (401)").and(says("auth login --token-stdin"));
     desk.cmd(["llm", "list"]).assert().code(4).stderr(told);
 }
+
+#[test]
+fn a_config_that_is_named_and_not_there_is_no_empty_one() {
+    let desk = Client::stranger("http://127.0.0.1:9");
+    let cmd = |args: &[&str]| {
+        let mut command = desk.cmd(args);
+        command.env_remove("MCPCTL_SERVER").env("MCPCTL_CONFIG", desk.home().join("other.yaml"));
+        command
+    };
+    let told = || says("error: MCPCTL_CONFIG names /").and(says("other.yaml, which does not exist"));
+    for args in [&["config", "get-contexts"][..], &["llm", "list"], &["config", "use-context", "a"]] {
+        cmd(args).assert().code(2).stderr(told());
+    }
+    cmd(&["doctor"]).assert().code(3).stdout(says("to mend config: unset MCPCTL_CONFIG"));
+    cmd(&["config", "set-context", "a", "--server", "http://127.0.0.1:9"]).assert().code(0);
+    cmd(&["config", "get-contexts", "-o", "name"]).assert().code(0).stdout("a\n");
+}
+
+#[test]
+fn a_context_that_is_nearly_right_is_refused_with_what_was_meant() {
+    let desk = Client::stranger("http://127.0.0.1:9");
+    let set = |more: &[&str]| desk.cmd(["config", "set-context", "a"].iter().chain(more)).assert().code(2);
+    set(&["--server", "localhost:3100"]).stderr(says("did you mean http://localhost:3100?"));
+    set(&["--server", "mcpd.example.com"]).stderr(says("did you mean https://mcpd.example.com?"));
+    set(&["--server", "u:canary@x"]).stderr(says("canary").not().and(says("did you mean").not()));
+    set(&["--server", "http://mcpd.example.com"]).stderr(says("--insecure-http"));
+    let words = ["--server", "https://a", "--token-command", "pass show x"];
+    set(&words).stderr(says("these are words: --token-command pass show x"));
+}

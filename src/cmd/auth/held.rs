@@ -18,7 +18,7 @@ pub(crate) enum Held {
 }
 
 impl Held {
-    pub(in crate::cmd) fn hints(&self) -> Vec<String> {
+    pub(in crate::cmd) fn hints() -> Vec<String> {
         vec![
             "the stored token was kept; contexts of one server share one".into(),
             "tip: mcpctl auth logout, or --replace if it is not needed any more".into(),

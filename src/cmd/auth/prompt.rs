@@ -51,6 +51,7 @@ impl Drop for Hidden {
 }
 
 /// Asks for the token of a server at the terminal.
+#[expect(clippy::unbuffered_bytes, reason = "standard input has a buffer of its own")]
 pub(super) fn ask(run: &mut Run<'_>, server: &Server) -> anyhow::Result<Secret> {
     let hidden = Hidden::now()?;
     write!(run.io.err, "Token for {server} (not shown): ")?;

@@ -122,7 +122,8 @@ pub(super) fn config(run: &Run<'_>, report: &mut Report) {
     };
     let looked = {
         let path = path.clone();
-        within(LIMIT, move || (Config::load(&path), files::read_trusted(&path, CONFIG_MAX).map(drop)))
+        let env = run.env.clone();
+        within(LIMIT, move || (Config::read(&env, &path), files::read_trusted(&path, CONFIG_MAX).map(drop)))
     };
     match looked {
         None => {
@@ -138,7 +139,7 @@ pub(super) fn config(run: &Run<'_>, report: &mut Report) {
             }
         }
         Some((Err(error), _)) => {
-            report.wrong(Check::Config, error.to_string());
+            report.wrong(Check::Config, error.to_string()).mend("unset MCPCTL_CONFIG");
         }
         Some((Ok(_), Err(FileError::Missing(path)))) => {
             report.ok(Check::Config, format!("{} does not exist, and need not", path.display()));
@@ -174,6 +175,7 @@ pub(super) fn server(run: &Run<'_>, report: &mut Report) -> Option<Server> {
             }
             let mend = match &error {
                 ConfigError::NoContext { .. } => "mcpctl config get-contexts",
+                ConfigError::NotThere(_) => "unset MCPCTL_CONFIG",
                 _ => "mcpctl config set-context NAME --server https://HOST",
             };
             report.wrong(Check::Server, error.to_string()).mend(mend);

@@ -189,8 +189,8 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
     if let Some(failure) = error.downcast_ref::<InferFailure>() {
         return failure.hints();
     }
-    if let Some(held) = error.downcast_ref::<Held>() {
-        return held.hints();
+    if error.is::<Held>() {
+        return Held::hints();
     }
     if let Some(failed) = error.downcast_ref::<StartFailed>() {
         return failed.hints();
