@@ -278,7 +278,7 @@ impl Gateway {
         let options = Options { head: limit, ..self.options.clone() };
         let failed = |error| CallFailure::before_content(http::fault(&error, &self.server, &options));
         let request = request.timeout(limit).build().map_err(failed)?;
-        let needs = right::needed(request.method(), request.url().path());
+        let needs = right::needed(request.method(), request.url().path()).map(String::into_boxed_str);
         let response = self.client.execute(request).map_err(failed)?;
         if response.status().is_success() {
             return Ok(response);

@@ -158,13 +158,13 @@ pub fn hidden(args: &[std::ffi::OsString]) -> Option<u8> {
 /// Runs one command line. `args` includes the name of the program.
 ///
 /// A panic ends the command where it is: it is told like any error, and nothing else is tried.
-pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, io: Io<'_>) -> Exit {
+pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, mut io: Io<'_>) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
     let mut command = command_line();
     let parsed = command.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed.map_err(|error| error.format(&mut command)) {
         Ok(cli) => cli,
-        Err(error) => return run::show_usage(&error, &args, &env, io),
+        Err(error) => return run::show_usage(&error, &args, &env, &mut io),
     };
     let mut run = Run::new(cli.global, env, io);
     let ended = bug::caught(|| dispatch(&mut run, cli.command).and_then(|exit| run.flush().map(|()| exit)));

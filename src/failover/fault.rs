@@ -13,7 +13,7 @@ pub struct CallFailure {
     /// The id under which the server knew the LLM, if its answer told. A later verdict must be about the same one.
     pub llm_id: Option<LlmId>,
     /// What a caller must be allowed for such a call, in the words of `auth can-i`: `view audit`. For people only.
-    pub needs: Option<String>,
+    pub needs: Option<Box<str>>,
 }
 
 /// Whether the caller has seen a part of an answer.

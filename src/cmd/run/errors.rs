@@ -104,7 +104,7 @@ pub(in crate::cmd) fn show_usage(
     error: &clap::Error,
     args: &[OsString],
     env: &Environment,
-    io: Io<'_>,
+    io: &mut Io<'_>,
 ) -> Exit {
     let (stream, exit) =
         if error.use_stderr() { (&mut *io.err, Exit::Usage) } else { (&mut *io.out, Exit::Ok) };
