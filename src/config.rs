@@ -246,6 +246,13 @@ impl Config {
         Ok(())
     }
 
+    /// Removes a context. True if it was the current one; then there is none.
+    pub fn remove(&mut self, name: &str) -> Result<bool, ConfigError> {
+        self.context(name)?;
+        self.contexts.retain(|context| context.name != name);
+        Ok(self.current_context.take_if(|current| current == name).is_some())
+    }
+
     /// The server that is meant: by flag, else by variable, else by context.
     pub fn server(
         &self,

@@ -72,11 +72,20 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
         }
         builder = builder.tls_certs_merge(roots);
     }
+    room_for_a_runtime().map_err(|error| BuildError::Client(error.to_string()))?;
     let client = builder.build().map_err(|error| BuildError::Client(root_cause(&error)))?;
     // The last handle would wait for the thread behind it when it goes, and a peer can keep that one busy for long.
     std::mem::forget(client.clone());
     Ok(client)
 }
+
+/// Says whether there are file descriptors for the runtime of a client, which does not refuse but panics without them.
+fn room_for_a_runtime() -> io::Result<()> {
+    (0..RUNTIME_PIPES).map(|_| io::pipe()).collect::<io::Result<Vec<_>>>().map(drop)
+}
+
+/// Pipes have two descriptors each; a runtime takes an epoll, an eventfd, and for signals a pair of sockets and a copy.
+const RUNTIME_PIPES: usize = 4;
 
 /// Says whether a URL stays on this machine: a loopback address, or the name `localhost`.
 #[must_use]

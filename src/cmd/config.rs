@@ -29,6 +29,16 @@ pub(super) enum ConfigCommand {
         name: String,
     },
     SetContext(SetContextArgs),
+    /// Remove a context; a stored token of its server stays
+    #[command(
+        after_help = "Examples:\n  mcpctl config delete-context staging\n  mcpctl auth logout --context staging && mcpctl \
+                            config delete-context staging"
+    )]
+    DeleteContext {
+        /// Its name
+        #[arg(add = Names::Contexts)]
+        name: String,
+    },
     /// Show the config; it holds no secrets
     #[command(after_help = "Examples:\n  mcpctl config view\n  mcpctl config view -o json")]
     View,
@@ -66,6 +76,7 @@ pub(super) fn run(run: &mut Run<'_>, command: ConfigCommand) -> anyhow::Result<E
         ConfigCommand::GetContexts(columns) => get_contexts(run, &columns),
         ConfigCommand::UseContext { name } => use_context(run, &name),
         ConfigCommand::SetContext(args) => set_context(run, args),
+        ConfigCommand::DeleteContext { name } => delete_context(run, &name),
         ConfigCommand::View => view(run),
         ConfigCommand::Path => {
             run.takes_no_format()?;
@@ -166,6 +177,18 @@ fn set_context(run: &mut Run<'_>, args: SetContextArgs) -> anyhow::Result<Exit> 
         run.warn(
             "its tokenCommand was dropped, because the server is another one: give it anew if it is meant",
         );
+    }
+    Ok(Exit::Ok)
+}
+
+fn delete_context(run: &mut Run<'_>, name: &str) -> anyhow::Result<Exit> {
+    run.takes_no_format()?;
+    let (mut config, path) = run.config()?;
+    let was_current = config.remove(name)?;
+    config.save(&path)?;
+    run.say(format_args!("Context \"{name}\" deleted."))?;
+    if was_current {
+        run.note("it was the selected one; now none is: mcpctl config use-context NAME");
     }
     Ok(Exit::Ok)
 }

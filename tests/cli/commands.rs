@@ -54,6 +54,18 @@ fn first_contact_from_a_context_to_a_list() {
     cmd(&["config", "get-contexts", "-o", "name"]).assert().stdout("prod\ndev\n");
     cmd(&["llm", "list"]).assert().code(4).stderr(says("not logged in to https://dev.example.com"));
     cmd(&["llm", "list", "--context", "prod"]).assert().code(0);
+
+    cmd(&["config", "delete-context", "de"]).assert().code(2).stderr(says("did you mean \"dev\"?"));
+    cmd(&["config", "delete-context", "dev"])
+        .assert()
+        .code(0)
+        .stdout("Context \"dev\" deleted.\n")
+        .stderr(says("use-context NAME"));
+    cmd(&["config", "get-contexts", "-o", "name"]).assert().stdout("prod\n");
+    cmd(&["config", "delete-context", "dev"]).assert().code(2);
+    // The token belongs to the server, not to the context that is gone.
+    cmd(&["config", "use-context", "prod"]).assert().code(0);
+    cmd(&["llm", "list"]).assert().code(0);
 }
 
 #[test]

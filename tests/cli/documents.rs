@@ -119,6 +119,7 @@ const LINES_ONLY: &[&str] = &[
     "auth login --token-stdin",
     "auth logout",
     "completion bash",
+    "config delete-context here",
     "config path",
     "config set-context here --server http://127.0.0.1:9",
     "config use-context here",

@@ -28,6 +28,15 @@ fn every_command_has_a_manual_page_and_it_is_the_same_every_time() {
         );
     }
     assert!(pages["mcpctl-infer.1"].contains("Capital of France?"), "the examples are missing");
+    for (name, page) in &pages {
+        let what = page.split(".SH NAME\n").nth(1).unwrap().lines().next().unwrap();
+        assert!(what.len() < 160 && !what.contains(". "), "{name} is not told in a line: {what}");
+        assert!(!page.contains(".SH EXTRA"), "{name}");
+    }
+    for title in [".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", ".SH FILES"] {
+        assert!(pages["mcpctl.1"].contains(title), "{title}");
+    }
+    assert!(pages["mcpctl-infer.1"].contains("mcpctl infer"), "no synopsis");
     let home = nobody.home().to_str().unwrap();
     assert!(pages.values().all(|page| !page.contains(home)), "a page knows the machine it was made on");
     nobody.cmd(["man", "/dev/null/x"]).assert().code(2).stderr(says("error: cannot write to /dev/null/x"));

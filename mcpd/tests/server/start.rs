@@ -95,7 +95,8 @@ fn a12_a_port_that_is_taken_and_a_folder_in_use_are_named_with_the_way_out() {
         format!("mcpd: {address} is taken: another program listens there; choose another with --listen");
     assert!(stderr(&output).contains(&hint), "{}", stderr(&output));
 
-    let mcpd = Mcpd::start();
+    // Only a file is one server's alone.
+    let mcpd = Mcpd::builder().sqlite().start();
     let dir = mcpd.data_dir();
     let output = run(home.path(), &[], &["serve", "--listen", &address, "--data-dir", dir.to_str().unwrap()]);
     assert!(!output.status.success());
