@@ -16,7 +16,9 @@ trap stop EXIT
 mcpd() {
     if [ "$1" != serve ]; then command mcpd "$@"; return; fi
     stop
-    command mcpd serve > "$HOME/serve.log" 2>&1 &
+    # What the one before said must not be taken for what this one says.
+    : > "$HOME/serve.log"
+    command mcpd serve >> "$HOME/serve.log" 2>&1 &
     server=$!
     until grep -q '^mcpd listening' "$HOME/serve.log"; do
         kill -0 "$server" || { cat "$HOME/serve.log" >&2; return 1; }
