@@ -7,6 +7,7 @@
 //! | [`Keyring`] | GNOME Keyring on a bus of its own |
 //! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
 //! | [`Vllm`] | where vLLM and the same model for it are |
+//! | [`client`] | programs of other people that talk to mcpd, such as OpenAI's SDK |
 //!
 //! | double | what it stands for |
 //! |---|---|
@@ -32,6 +33,7 @@
 
 mod address;
 mod canary;
+mod clients;
 mod engine;
 mod evild;
 pub mod fake_engine;
@@ -54,6 +56,7 @@ mod wrong_clock;
 
 pub use address::{Blackhole, Refusing};
 pub use canary::{Canary, process_args_and_env};
+pub use clients::client;
 pub use engine::{Engine, EngineBuilder, Fault};
 pub use evild::{Evild, Script, Step};
 pub use fake_engine::{FakeEngine, Hang, Worker, alive};
