@@ -6,7 +6,7 @@ use crate::{
     body::read_json,
     caller::Caller,
     problem::Problem,
-    proxy::{self, Vigil},
+    proxy::{self, Endpoint, Vigil},
 };
 use axum::{
     extract::{Request, State},
@@ -47,5 +47,5 @@ async fn ask(
         bytes = read_json(request, app.settings.max_body) => bytes?,
     };
     let prompt = proxy::prompt(&bytes, &llm.spec)?;
-    app.upstream.complete(&llm.spec, prompt, accept, vigil, caller.record()).await
+    app.upstream.complete(&llm.spec, Endpoint::Chat, prompt, accept, vigil, caller.record()).await
 }

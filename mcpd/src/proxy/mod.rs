@@ -1,6 +1,7 @@
 //! From an authorised LLM to its upstream and back: the prompt goes on with another `model`, the answer comes back
 //! byte by byte as it was sent. Decides nothing about rights.
 
+mod endpoint;
 mod key;
 mod marker;
 mod prompt;
@@ -9,6 +10,7 @@ mod upstream;
 mod verdict;
 mod vigil;
 
+pub(crate) use endpoint::Endpoint;
 pub(crate) use prompt::prompt;
 pub(crate) use upstream::Upstream;
 pub(crate) use vigil::Vigil;

@@ -1,7 +1,7 @@
 //! One request to an upstream: our headers and our key, no redirects, every wait bounded.
 
 use super::{
-    Vigil, key,
+    Endpoint, Vigil, key,
     relay::Relay,
     verdict::{Head, judge, rejection},
 };
@@ -64,17 +64,18 @@ impl Upstream {
         })
     }
 
-    /// Asks for a chat completion and gives back the answer as it begins. Dropping it hangs up on the upstream.
+    /// Asks for what `endpoint` is and gives back the answer as it begins. Dropping it hangs up on the upstream.
     pub(crate) async fn complete(
         &self,
         llm: &LlmSpec,
+        endpoint: Endpoint,
         prompt: Vec<u8>,
         accept: Option<HeaderValue>,
         mut vigil: Vigil,
         record: &Arc<Record>,
     ) -> Result<Response, Problem> {
         let key = self.key(llm).await?;
-        let request = request(llm, prompt, accept, key.as_ref(), record)?;
+        let request = request(llm, endpoint, prompt, accept, key.as_ref(), record)?;
         let answer = tokio::select! {
             answer = timeout(self.first_byte, self.client.request(request)) => answer,
             breach = vigil.breach() => return Err(breach.problem()),
@@ -122,6 +123,7 @@ fn connector() -> anyhow::Result<HttpsConnector<HttpConnector>> {
 /// Writes the request. Of the caller's headers only `Accept` goes on, never its token.
 fn request(
     llm: &LlmSpec,
+    endpoint: Endpoint,
     prompt: Vec<u8>,
     accept: Option<HeaderValue>,
     key: Option<&Secret>,
@@ -129,7 +131,7 @@ fn request(
 ) -> Result<Request<Full<Bytes>>, Problem> {
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(format!("{}/chat/completions", llm.url.trim_end_matches('/')))
+        .uri(endpoint.of(&llm.url))
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, accept.unwrap_or(HeaderValue::from_static("*/*")))
         .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")))
