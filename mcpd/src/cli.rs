@@ -3,6 +3,7 @@
 use crate::{
     bootstrap::bootstrap,
     config::Settings,
+    config_file::ConfigFile,
     database::{self, Database, DatabaseError},
     log, serve,
     store::{self, Copied},
@@ -10,7 +11,7 @@ use crate::{
     variables,
 };
 use anyhow::Context;
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use mcp_api::SubjectName;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 use tokio::runtime::Runtime;
@@ -28,6 +29,10 @@ pub struct Cli {
     command: Command,
     #[command(flatten)]
     database: Which,
+    /// A YAML file with settings: the flags of `serve` in camelCase, such as `maxBody`. What the environment or the
+    /// command line says goes before it
+    #[arg(long, global = true, env = "MCPD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,8 +60,8 @@ enum Command {
         #[arg(long, value_name = "URL")]
         from: String,
     },
-    /// Look whether the database is sound; exits 3 if it is not
-    Check,
+    /// Look whether the settings of `serve` can be taken and the database is sound; exits 3 if it is not
+    Check(Settings),
 }
 
 #[derive(Debug, Args)]
@@ -85,7 +90,7 @@ impl Cli {
             let message = format!("{name} is empty; leave it out, or give it a value");
             Self::command().error(ErrorKind::InvalidValue, message).exit();
         }
-        Self::try_parse().unwrap_or_else(|error| {
+        let wrong = |error: clap::Error| {
             let variable = variables::of_error(&error, &command, value_of);
             // A closed stderr leaves nobody to tell.
             let _ = error.print();
@@ -93,7 +98,25 @@ impl Cli {
                 let _ = writeln!(std::io::stderr(), "The value stands in the environment variable {name}.");
             }
             std::process::exit(error.exit_code())
-        })
+        };
+        let cli = Self::try_parse().unwrap_or_else(wrong);
+        let Some(path) = &cli.config else { return cli };
+        let file = ConfigFile::read(path, &command).unwrap_or_else(|error| {
+            let _ = writeln!(std::io::stderr(), "mcpd: {error:#}", error = anyhow::Error::new(error));
+            std::process::exit(USAGE.into())
+        });
+        let matches = file.defaults(command.clone()).try_get_matches();
+        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        cli.unwrap_or_else(wrong).with(file)
+    }
+
+    /// Adds what no argument can say.
+    fn with(mut self, file: ConfigFile) -> Self {
+        match &mut self.command {
+            Command::Serve(settings) | Command::Check(settings) => settings.structured = file.structured,
+            Command::Bootstrap { .. } | Command::Migrate | Command::Copy { .. } => {}
+        }
+        self
     }
 
     /// Does what the command line says.
@@ -111,7 +134,7 @@ impl Cli {
                 }
                 Command::Migrate => migrate(database).await,
                 Command::Copy { from } => copy(database, &from).await,
-                Command::Check => check(&database).await,
+                Command::Check(_) => check(&database).await,
             }
         });
         // What is still running was told to end and did not, or the user does not want to wait for it.

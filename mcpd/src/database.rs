@@ -37,8 +37,8 @@ pub(crate) enum DatabaseError {
     )]
     Form,
     #[error(
-        "a password on the command line can be seen by everybody on this machine; give the URL in {VARIABLE}, or keep \
-         the password in PGPASSWORD or in the file PGPASSFILE"
+        "a password on the command line or in the configuration file is seen by too many; give the URL in {VARIABLE}, or \
+         keep the password in PGPASSWORD or in the file PGPASSFILE"
     )]
     PasswordInSight,
     #[error(transparent)]

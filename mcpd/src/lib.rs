@@ -14,6 +14,7 @@ mod bootstrap;
 mod caller;
 pub mod cli;
 mod config;
+mod config_file;
 mod database;
 mod discretion;
 mod etag;

@@ -6,6 +6,7 @@ mod administration;
 mod audit;
 mod cases;
 mod command_line;
+mod config;
 mod contract;
 mod copy;
 mod cost;
