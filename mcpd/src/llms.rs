@@ -77,7 +77,7 @@ pub(crate) async fn replace(
     terms: Terms,
     Document(spec): Document<LlmSpec>,
 ) -> Result<Response, Problem> {
-    rewrite(&app, caller, &asked, &terms, |_| spec).await
+    rewrite(&app, caller, &asked, &terms, |_| Ok(spec)).await
 }
 
 pub(crate) async fn edit(
@@ -96,11 +96,11 @@ async fn rewrite(
     caller: Caller,
     asked: &Asked,
     terms: &Terms,
-    new_spec: impl FnOnce(&LlmSpec) -> LlmSpec,
+    new_spec: impl FnOnce(&LlmSpec) -> Result<LlmSpec, Problem>,
 ) -> Result<Response, Problem> {
     let (caller, mut change) = app.change(caller).await?;
     let old = caller.llm(&[Verb::Edit], asked)?;
-    let spec = new_spec(&old.spec);
+    let spec = new_spec(&old.spec)?;
     caller.must_hold_key(llm_rules::key_put_to_use(Some(&old.spec), &spec))?;
     terms.meet(&ETag::of(&old.spec))?;
     llm_rules::check(&spec)?;

@@ -144,7 +144,7 @@ fn cells_of(stored: &Stored) -> Vec<String> {
     match &stored.document {
         Document::Llm(llm) => vec![
             llm.model.clone(),
-            llm.url.clone(),
+            nodes(llm),
             if llm.enabled { "yes".into() } else { "no".into() },
             llm.failover.to_string(),
             stored.id.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -161,10 +161,18 @@ fn cells_of(stored: &Stored) -> Vec<String> {
 
 fn about(document: &Document) -> String {
     match document {
-        Document::Llm(llm) => format!("{} at {}", llm.model, llm.url),
+        Document::Llm(llm) => format!("{} at {}", llm.model, nodes(llm)),
         Document::Rbac(rbac) => format!("{}: {}", people(&rbac.subjects), grants(rbac)),
         Document::User(_) | Document::ServiceAccount(_) => String::new(),
         Document::Group(group) => people(&group.members),
+    }
+}
+
+/// The first one, and how many more: a cell is no place for all of them.
+fn nodes(llm: &LlmSpec) -> String {
+    match llm.nodes().len() {
+        0 | 1 => llm.url.clone(),
+        several => format!("{} (+{})", llm.url, several - 1),
     }
 }
 

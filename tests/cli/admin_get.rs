@@ -261,7 +261,7 @@ fn explain_says_what_the_types_say() {
         .code(0)
         .stdout(says("  Llm             A language model: where it runs").and(says("  ServiceAccount ")));
     explain(&["llms"]).code(0).stdout(
-        says("  url  (text, required)\n")
+        says("  model  (text, required)\n")
             .and(says("  enabled  (true or false, default true)\n      Whether anybody can")),
     );
     let role = says("  a word, required\n").and(says("  run\n      Send prompts to it."));

@@ -42,6 +42,9 @@ const TABLES: &[Table] = &[
             ("created_at", Number),
             ("updated_at", Number),
             ("labels", Text),
+            ("urls", Text),
+            ("timeouts", Text),
+            ("limits", Text),
         ],
     },
     Table {

@@ -3,6 +3,7 @@
 use super::{Change, StoreError, time, word};
 use jiff::Timestamp;
 use mcp_api::{ApiKeyRef, FailoverPolicy, Llm, LlmId, LlmName, LlmSpec, Verb};
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{AnyConnection, FromRow};
 
 /// An LLM as it is registered.
@@ -30,11 +31,14 @@ impl StoredLlm {
             display_name: spec.display_name,
             kind: spec.kind,
             url: spec.url,
+            urls: spec.urls,
             model: spec.model,
             api_key_ref: spec.api_key_ref,
             enabled: spec.enabled,
             failover: spec.failover,
             context_length: spec.context_length,
+            timeouts: spec.timeouts,
+            limits: spec.limits,
             verbs,
             warnings: Vec::new(),
             created_at: self.created_at.to_string(),
@@ -57,6 +61,10 @@ struct Row {
     failover: String,
     context_length: Option<i64>,
     labels: String,
+    /// JSON, or nothing where there is nothing to say; the same for the next two.
+    urls: Option<String>,
+    timeouts: Option<String>,
+    limits: Option<String>,
     created_at: i64,
     updated_at: i64,
 }
@@ -64,7 +72,7 @@ struct Row {
 pub(super) async fn load(connection: &mut AnyConnection) -> Result<Vec<StoredLlm>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, name, display_name, kind, url, model, key_env, key_file, enabled, failover, context_length, \
-         labels, created_at, updated_at FROM llms",
+         labels, urls, timeouts, limits, created_at, updated_at FROM llms",
     )
     .fetch_all(connection)
     .await?;
@@ -83,12 +91,15 @@ impl TryFrom<Row> for StoredLlm {
                 display_name: row.display_name,
                 kind: row.kind,
                 url: row.url,
+                urls: parsed(row.urls.as_deref(), "nodes")?,
                 model: row.model,
                 api_key_ref: row.key_env.map(ApiKeyRef::Env).or(row.key_file.map(ApiKeyRef::File)),
                 enabled: row.enabled == 1,
                 failover: word::<FailoverPolicy>(&row.failover, "failover policy")?,
                 context_length: context_length
                     .map_err(|_| StoreError::Unreadable("a context length out of range".into()))?,
+                timeouts: parsed(row.timeouts.as_deref(), "timeouts")?,
+                limits: parsed(row.limits.as_deref(), "limits")?,
             },
             created_at: time(row.created_at)?,
             updated_at: time(row.updated_at)?,
@@ -101,8 +112,8 @@ impl Change {
         let (key_env, key_file) = key_columns(&llm.spec);
         let query = sqlx::query(
             "INSERT INTO llms (id, name, display_name, kind, url, model, key_env, key_file, enabled, failover, \
-             context_length, created_at, updated_at, labels) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             context_length, created_at, updated_at, labels, urls, timeouts, limits) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         )
         .bind(llm.id.as_str())
         .bind(llm.spec.name.as_str())
@@ -117,7 +128,10 @@ impl Change {
         .bind(llm.spec.context_length.map(i64::from))
         .bind(llm.created_at.as_millisecond())
         .bind(llm.updated_at.as_millisecond())
-        .bind(llm.spec.labels.to_string());
+        .bind(llm.spec.labels.to_string())
+        .bind(written(&llm.spec.urls))
+        .bind(written(&llm.spec.timeouts))
+        .bind(written(&llm.spec.limits));
         self.execute_one(query, "an LLM").await
     }
 
@@ -126,7 +140,8 @@ impl Change {
         let (key_env, key_file) = key_columns(&llm.spec);
         let query = sqlx::query(
             "UPDATE llms SET display_name = $2, kind = $3, url = $4, model = $5, key_env = $6, key_file = $7, \
-             enabled = $8, failover = $9, context_length = $10, updated_at = $11, labels = $12 WHERE id = $1",
+             enabled = $8, failover = $9, context_length = $10, updated_at = $11, labels = $12, urls = $13, \
+             timeouts = $14, limits = $15 WHERE id = $1",
         )
         .bind(llm.id.as_str())
         .bind(&llm.spec.display_name)
@@ -139,7 +154,10 @@ impl Change {
         .bind(llm.spec.failover.to_string())
         .bind(llm.spec.context_length.map(i64::from))
         .bind(llm.updated_at.as_millisecond())
-        .bind(llm.spec.labels.to_string());
+        .bind(llm.spec.labels.to_string())
+        .bind(written(&llm.spec.urls))
+        .bind(written(&llm.spec.timeouts))
+        .bind(written(&llm.spec.limits));
         self.execute_one(query, "an LLM").await
     }
 
@@ -147,6 +165,18 @@ impl Change {
         let query = sqlx::query("DELETE FROM llms WHERE id = $1").bind(id.as_str());
         self.execute_one(query, "an LLM").await
     }
+}
+
+/// What a column of JSON holds.
+fn parsed<T: DeserializeOwned + Default>(json: Option<&str>, what: &str) -> Result<T, StoreError> {
+    let value = json.map_or_else(|| Ok(T::default()), serde_json::from_str);
+    value.map_err(|_| StoreError::Unreadable(format!("{what} of an LLM that are no JSON of ours")))
+}
+
+/// As JSON; none for what says nothing.
+fn written<T: Serialize + Default + PartialEq>(value: &T) -> Option<String> {
+    // Wire types of our own always serialise.
+    (*value != T::default()).then(|| serde_json::to_string(value).ok()).flatten()
 }
 
 fn key_columns(spec: &LlmSpec) -> (Option<&str>, Option<&str>) {

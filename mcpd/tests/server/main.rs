@@ -28,5 +28,6 @@ mod stolen;
 mod streams;
 mod timing;
 mod uncertain;
+mod upstreams;
 mod vigil;
 mod walks;

@@ -3,8 +3,8 @@
 use super::Mcpd;
 use crate::Response;
 use mcp_api::{
-    FailoverPolicy, Labels, Llm, LlmKey, LlmPatch, LlmSpec, NewToken, Rbac, RoleBinding, Subject,
-    SubjectKind, SubjectName, TokenCreated, identity::SubjectSpec, paths,
+    FailoverPolicy, Labels, Limits, Llm, LlmKey, LlmPatch, LlmSpec, NewToken, Rbac, RoleBinding, Subject,
+    SubjectKind, SubjectName, Timeouts, TokenCreated, identity::SubjectSpec, paths,
 };
 use serde::Serialize;
 use std::str::FromStr;
@@ -132,11 +132,14 @@ fn llm_spec(name: &str, upstream_url: &str) -> LlmSpec {
         display_name: None,
         kind: "openai".to_owned(),
         url: upstream_url.to_owned(),
+        urls: Vec::new(),
         model: "tiny".to_owned(),
         api_key_ref: None,
         enabled: true,
         failover: FailoverPolicy::Allowed,
         context_length: None,
+        timeouts: Timeouts::default(),
+        limits: Limits::default(),
     }
 }
 
