@@ -14,6 +14,7 @@ pub mod llm;
 pub mod llm_bounds;
 pub mod llm_patch;
 pub mod name;
+pub mod openai;
 pub mod paths;
 pub mod problem;
 pub mod rbac;

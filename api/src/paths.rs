@@ -30,6 +30,18 @@ pub const AUDIT: &str = "/api/v1/audit";
 pub const AUDIT_HEAD: &str = "/api/v1/audit/head";
 /// What local providers answered in the server's place.
 pub const FAILOVER_REPORTS: &str = "/api/v1/failover-reports";
+/// A chat completion of the LLM that the body names, for `OpenAI`'s clients.
+pub const OPENAI_CHAT: &str = "/v1/chat/completions";
+/// A completion of a text.
+pub const OPENAI_COMPLETIONS: &str = "/v1/completions";
+/// Vectors of texts.
+pub const OPENAI_EMBEDDINGS: &str = "/v1/embeddings";
+/// A response, by the newer one of `OpenAI`'s two protocols.
+pub const OPENAI_RESPONSES: &str = "/v1/responses";
+/// The LLMs that the caller may view, for `OpenAI`'s clients.
+pub const OPENAI_MODELS: &str = "/v1/models";
+/// One of them, by id or by name.
+pub const OPENAI_MODEL: &str = "/v1/models/{llm}";
 /// The process answers.
 pub const HEALTHZ: &str = "/healthz";
 /// The process can do its work.

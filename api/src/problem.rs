@@ -78,6 +78,8 @@ stable_words!(
         UpstreamUnavailable = "upstream_unavailable",
         /// The upstream took too long. 504.
         UpstreamTimeout = "upstream_timeout",
+        /// The upstream has no such endpoint: it takes chats and no embeddings, for example. 501.
+        UpstreamUnsupported = "upstream_unsupported",
         /// The upstream answered with an error or with nonsense.
         UpstreamError = "upstream_error",
         /// The upstream rejects the request itself. 400, 413 or 422.

@@ -144,6 +144,19 @@ impl App {
         self.audit.tell(fact).await?;
         decided
     }
+
+    /// Writes down that somebody was refused who can run no LLM at all, before it was read which one they mean.
+    pub(crate) async fn witnessed_unheard(
+        &self,
+        caller: &Caller,
+        decided: Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        if let Err(Problem::LlmForbidden(_)) = &decided {
+            let fact = Fact { verdict: Some(AuditVerdict::Denied), ..by(caller, AuditEvent::Inference) };
+            self.audit.tell(fact).await?;
+        }
+        decided
+    }
 }
 
 /// An answer that ends because the right to it has gone.

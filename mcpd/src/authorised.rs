@@ -23,6 +23,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// About this one, and no probe.
+    pub(crate) fn for_use(key: LlmKey) -> Self {
+        Self { key, probe: None }
+    }
+
     /// Says whether it asks for permission to run the LLM, and not for the LLM.
     pub(crate) fn is_probe(&self) -> bool {
         self.probe.is_some()
@@ -104,6 +109,17 @@ impl Caller {
         }
         let verbs = self.verbs_on(llm);
         Ok(Authorised { llm: Arc::clone(llm), verbs, nonce })
+    }
+
+    /// Lets the caller pass if there is an LLM that it may run, or if it is to be told which do not exist.
+    ///
+    /// Whoever fails here would be refused whatever they name, so that there is no need to hear it.
+    pub(crate) fn must_run_some_llm(&self) -> Result<(), Problem> {
+        let runs =
+            |llm: &Arc<StoredLlm>| self.rights().allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()));
+        let may_be_heard =
+            self.rights().allow(Verb::View, On::All(Resource::Llms)) || self.snapshot().llms().any(runs);
+        if may_be_heard { Ok(()) } else { Err(Problem::LlmForbidden(None)) }
     }
 
     /// The LLMs that the caller may view, in the order of their names.

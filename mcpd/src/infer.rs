@@ -1,4 +1,4 @@
-//! `POST .../infer`: one chat completion of one LLM.
+//! `POST .../infer`: one chat completion of one LLM; and what every request for an answer of an LLM has in common.
 
 use crate::{
     app::App,
@@ -6,13 +6,13 @@ use crate::{
     body::read_json,
     caller::Caller,
     problem::Problem,
-    proxy::{self, Endpoint, Vigil},
+    proxy::{Endpoint, Prompt, Vigil},
 };
 use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::header;
+use http::{HeaderValue, header};
 use mcp_api::{AuditEvent, Verb};
 use std::sync::Arc;
 
@@ -25,11 +25,7 @@ pub(crate) async fn infer(
 ) -> Result<Response, Problem> {
     let decided = caller.llm(&[Verb::Run], &asked);
     let llm = app.witnessed(AuditEvent::Inference, &caller, &asked, decided).await?;
-    match ask(app, &caller, &llm, request).await {
-        // What was decided at first no longer holds.
-        Err(Problem::Revoked) => Err(Problem::Revoked),
-        answer => Ok(llm.stamp(answer)),
-    }
+    stamped(&llm, ask(app, &caller, &llm, request).await)
 }
 
 async fn ask(
@@ -40,12 +36,43 @@ async fn ask(
 ) -> Result<Response, Problem> {
     // From here on: a prompt may take its time to arrive.
     let mut vigil = Vigil::new(Arc::clone(&app), caller, llm);
-    let accept = request.headers().get(header::ACCEPT).cloned();
+    let accept = accept(&request);
     let bytes = tokio::select! {
         biased;
         breach = vigil.breach() => return Err(breach.problem()),
         bytes = read_json(request, app.settings.max_body) => bytes?,
     };
-    let prompt = proxy::prompt(&bytes, &llm.spec)?;
-    app.upstream.complete(&llm.spec, Endpoint::Chat, prompt, accept, vigil, caller.record()).await
+    let prompt = Prompt::read(&bytes)?;
+    if prompt.model()?.is_some_and(|model| !llm.aliases().contains(&&*model)) {
+        return Err(Problem::Invalid(format!("`model` must be {:?} or absent.", llm.spec.name.as_str())));
+    }
+    pass_on(&app, caller, llm, Endpoint::Chat, &prompt, accept, vigil).await
+}
+
+/// The one header of a request that its upstream is told, beside the request's id.
+pub(crate) fn accept(request: &Request) -> Option<HeaderValue> {
+    request.headers().get(header::ACCEPT).cloned()
+}
+
+/// Has the upstream of an LLM answer somebody who may run it.
+pub(crate) async fn pass_on(
+    app: &App,
+    caller: &Caller,
+    llm: &Authorised,
+    endpoint: Endpoint,
+    prompt: &Prompt<'_>,
+    accept: Option<HeaderValue>,
+    vigil: Vigil,
+) -> Result<Response, Problem> {
+    let prompt = prompt.for_upstream(&llm.spec);
+    app.upstream.complete(&llm.spec, endpoint, prompt, accept, vigil, caller.record()).await
+}
+
+/// Says on an answer, also on an error, which LLM it is about.
+pub(crate) fn stamped(llm: &Authorised, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    match answer {
+        // What was decided at first no longer holds.
+        Err(Problem::Revoked) => Err(Problem::Revoked),
+        answer => Ok(llm.stamp(answer)),
+    }
 }

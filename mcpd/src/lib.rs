@@ -30,6 +30,7 @@ mod linger;
 mod llm_rules;
 mod llms;
 mod log;
+mod openai;
 mod place;
 mod policy;
 mod problem;

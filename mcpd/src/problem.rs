@@ -70,6 +70,8 @@ pub(crate) enum UpstreamProblem {
     Rejected(StatusCode, Option<String>),
     /// It limits our rate; carries its `Retry-After`.
     RateLimited(Option<HeaderValue>),
+    /// It has no such endpoint.
+    Unsupported,
     /// Its own 5xx.
     Failed(StatusCode),
     /// An answer that is none.
@@ -196,6 +198,10 @@ impl Problem {
             Self::Upstream(UpstreamProblem::RateLimited(Some(wait))) => {
                 vec![(header::RETRY_AFTER, wait.clone())]
             }
+            // What the SDKs of OpenAI ask before they try a 5xx once more.
+            Self::Upstream(UpstreamProblem::Unsupported) => {
+                vec![(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))]
+            }
             // Who only tries again could make it twice.
             Self::Uncertain
             | Self::Forbidden
@@ -245,6 +251,11 @@ impl UpstreamProblem {
                 StatusCode::TOO_MANY_REQUESTS,
                 Code::RateLimited,
                 "The upstream has no capacity left for this server just now.",
+            ),
+            Self::Unsupported => upstream(
+                StatusCode::NOT_IMPLEMENTED,
+                Code::UpstreamUnsupported,
+                "The upstream of this LLM does not have this endpoint.",
             ),
             Self::Failed(status) if *status == StatusCode::SERVICE_UNAVAILABLE => {
                 upstream(*status, Code::UpstreamUnavailable, "The upstream is not available just now.")

@@ -1,8 +1,8 @@
 //! Every route, on one screen. Everything else is a 404 that says so.
 
 use crate::{
-    app::App, audit::trail, failover_reports, frame::frame, health, identity, infer, llms, problem::Problem,
-    rbac, subjects, tokens,
+    app::App, audit::trail, failover_reports, frame::frame, health, identity, infer, llms, openai,
+    problem::Problem, rbac, subjects, tokens,
 };
 use axum::{
     Router,
@@ -28,6 +28,12 @@ routes! {
     paths::LLMS     => GET llms::list, POST llms::create;
     paths::LLM      => GET llms::show, HEAD llms::show, PUT llms::replace, PATCH llms::edit, DELETE llms::delete;
     paths::INFER    => POST infer::infer;
+    paths::OPENAI_CHAT        => POST openai::chat;
+    paths::OPENAI_COMPLETIONS => POST openai::completions;
+    paths::OPENAI_EMBEDDINGS  => POST openai::embeddings;
+    paths::OPENAI_RESPONSES   => POST openai::responses;
+    paths::OPENAI_MODELS      => GET openai::models;
+    paths::OPENAI_MODEL       => GET openai::model;
     paths::RBACS    => GET rbac::list, POST rbac::create;
     paths::RBAC     => GET rbac::show, PUT rbac::replace, DELETE rbac::delete;
     paths::SUBJECTS => GET subjects::list, POST subjects::create;

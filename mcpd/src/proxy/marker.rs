@@ -1,16 +1,24 @@
-//! Looks beside a stream for its end marker, `data: [DONE]`, without parsing a single event.
+//! Looks beside a stream for what says that it is complete, without parsing a single event.
 
+use super::endpoint::Ending;
 use memchr::memchr2;
 
-/// As much of a line as is needed to tell the marker from everything else.
-const ENOUGH: usize = 14;
+/// As much of a line as is needed to tell those that matter from everything else.
+const ENOUGH: usize = 28;
+
+/// How the events are called after which a response is over, one way or another.
+const LAST: [&[u8]; 4] = [b"response.completed", b"response.incomplete", b"response.failed", b"error"];
 
 /// Sees all bytes of a stream, in pieces of any size.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Marker {
+    ending: Ending,
     line: [u8; ENOUGH],
     len: usize,
+    /// The event under way is called like a last one. It counts once it is whole: its data come after its name.
+    is_last: bool,
     done: bool,
+    data_lines: u64,
     tail: Tail,
 }
 
@@ -29,6 +37,22 @@ enum Tail {
 }
 
 impl Marker {
+    /// For a stream that ends like this.
+    pub(crate) fn new(ending: Ending) -> Self {
+        let (line, tail) = ([0; ENOUGH], Tail::default());
+        Self { ending, line, len: 0, is_last: false, done: false, data_lines: 0, tail }
+    }
+
+    /// How the stream should end.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// How many lines of data have passed, which is how many events did: nobody writes more than one for each.
+    pub(crate) fn events(&self) -> u64 {
+        self.data_lines
+    }
+
     pub(crate) fn see(&mut self, mut bytes: &[u8]) {
         while let Some(at) = memchr2(b'\n', b'\r', bytes) {
             self.text(&bytes[..at]);
@@ -38,7 +62,7 @@ impl Marker {
         self.text(bytes);
     }
 
-    /// Says whether the marker was there, also as a last line without an end.
+    /// Says whether the end was there; `[DONE]` also as a last line without an end.
     pub(crate) fn is_done(&self) -> bool {
         self.done || self.line_is_marker()
     }
@@ -66,8 +90,10 @@ impl Marker {
             self.tail = if line_was_empty { Tail::Between } else { Tail::InEvent };
             return;
         }
-        self.done |= self.line_is_marker();
         let line_was_empty = self.len == 0;
+        self.done |= self.line_is_marker() || (line_was_empty && self.is_last);
+        self.is_last = !line_was_empty && (self.is_last || self.line_names_the_last());
+        self.data_lines += u64::from(self.line[..self.len].starts_with(b"data:"));
         self.len = 0;
         self.tail = match (byte, line_was_empty) {
             (b'\r', _) => Tail::Cr { line_was_empty },
@@ -79,6 +105,12 @@ impl Marker {
     fn line_is_marker(&self) -> bool {
         matches!(&self.line[..self.len], b"data: [DONE]" | b"data:[DONE]")
     }
+
+    fn line_names_the_last(&self) -> bool {
+        let name = self.line[..self.len].strip_prefix(b"event:").filter(|_| self.ending == Ending::Named);
+        let name = name.map(|name| name.strip_prefix(b" ").unwrap_or(name));
+        name.is_some_and(|name| LAST.contains(&name))
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +119,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn seen(stream: &[u8]) -> Marker {
-        let mut marker = Marker::default();
+        seen_with(Ending::Done, stream)
+    }
+
+    fn seen_with(ending: Ending, stream: &[u8]) -> Marker {
+        let mut marker = Marker::new(ending);
         marker.see(stream);
         marker
     }
@@ -112,6 +148,34 @@ mod tests {
     }
 
     #[test]
+    fn a_response_ends_with_a_whole_event_of_one_of_four_names() {
+        for name in ["response.completed", "response.incomplete", "response.failed", "error"] {
+            for (stream, is_done) in [
+                (format!("event: {name}\ndata: {{}}\n\n"), true),
+                (format!("event:{name}\r\ndata: {{}}\r\n\r\n"), true),
+                (format!("data: {{}}\rid: 1\revent: {name}\r\r"), true),
+                (format!("event: {name}\ndata: {{}}\n"), false),
+                (format!("event: {name}\ndata: {{\"response\": {{"), false),
+                (format!("event: {name}"), false),
+                (format!("event: {name}s\ndata: {{}}\n\n"), false),
+                (format!("data: event: {name}\n\n"), false),
+                (format!("event: {name}\ndata: {{}}"), false),
+            ] {
+                let named = seen_with(Ending::Named, stream.as_bytes());
+                assert_eq!(named.is_done(), is_done, "{stream:?}");
+                assert!(!seen(stream.as_bytes()).is_done(), "no other stream ends like this: {stream:?}");
+            }
+        }
+        for stream in
+            ["", "event: response.created\ndata: {}\n\n", "event: response.output_text.done\ndata: {}\n\n"]
+        {
+            assert!(!seen_with(Ending::Named, stream.as_bytes()).is_done(), "{stream:?}");
+        }
+        assert!(seen_with(Ending::Named, b"data: {}\n\ndata: [DONE]\n\n").is_done());
+        assert_eq!(seen_with(Ending::Named, b"event: a\ndata: {}\n\n: x\n\ndata:{}\n\n").events(), 2);
+    }
+
+    #[test]
     fn an_event_is_set_apart_from_what_was_cut() {
         for (stream, separator) in [
             ("", ""),
@@ -130,18 +194,21 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_make_no_difference(
-            stream in "(data: ?\\[DONE\\]|data: \\{\\}|: x|[\r\n]){0,6}",
-            cuts in prop::collection::vec(0..40_usize, 0..6),
+            stream in "(data: ?\\[DONE\\]|data: \\{\\}|event: ?response.completed|: x|[\r\n]){0,8}",
+            cuts in prop::collection::vec(0..80_usize, 0..6),
+            named in any::<bool>(),
         ) {
-            let (bytes, mut marker, mut from) = (stream.as_bytes(), Marker::default(), 0);
+            let ending = if named { Ending::Named } else { Ending::Done };
+            let (bytes, mut marker, mut from) = (stream.as_bytes(), Marker::new(ending), 0);
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.sort_unstable();
             for cut in cuts.into_iter().chain([bytes.len()]) {
                 marker.see(&bytes[from..cut]);
                 from = cut;
             }
-            let whole = seen(bytes);
+            let whole = seen_with(ending, bytes);
             prop_assert_eq!(marker.is_done(), whole.is_done());
+            prop_assert_eq!(marker.events(), whole.events());
             prop_assert_eq!(marker.separator(), whole.separator());
         }
     }

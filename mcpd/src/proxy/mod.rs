@@ -11,6 +11,6 @@ mod verdict;
 mod vigil;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use prompt::prompt;
+pub(crate) use prompt::Prompt;
 pub(crate) use upstream::Upstream;
 pub(crate) use vigil::Vigil;

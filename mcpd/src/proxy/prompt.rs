@@ -1,4 +1,5 @@
-//! The body of a chat completion: looked at on its top level only, and sent on with the upstream's name as `model`.
+//! The body of a request for an upstream: looked at on its top level only, and sent on with the upstream's name as
+//! `model`.
 //!
 //! Values are never parsed, so what they hold can neither be lost nor cost anything.
 
@@ -6,7 +7,7 @@ use crate::problem::Problem;
 use mcp_api::LlmSpec;
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
@@ -15,44 +16,60 @@ use std::{borrow::Cow, fmt};
 const REFUSED: [&str; 7] =
     ["api_base", "base_url", "api_key", "url", "organization", "headers", "extra_headers"];
 
-/// Checks a caller's body and writes the upstream's.
-pub(crate) fn prompt(body: &[u8], llm: &LlmSpec) -> Result<Vec<u8>, Problem> {
-    let Fields(fields) = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::Invalid("The body must be a JSON object.".into()),
-        serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof
-        | serde_json::error::Category::Io => Problem::Malformed(format!("The body is not JSON: {error}.")),
-    })?;
-    check(&fields, llm)?;
-    let mut written = Vec::with_capacity(body.len() + llm.model.len() + 16);
-    written.extend_from_slice(b"{\"model\":");
-    push_text(&mut written, &llm.model);
-    for (key, value) in fields.iter().filter(|(key, _)| key != "model") {
-        written.push(b',');
-        push_text(&mut written, key);
-        written.push(b':');
-        written.extend_from_slice(value.get().as_bytes());
-    }
-    written.push(b'}');
-    Ok(written)
-}
+/// More keys on its top level than any request has.
+const KEYS_MAX: usize = 1000;
 
-fn check(fields: &[Field<'_>], llm: &LlmSpec) -> Result<(), Problem> {
-    let invalid = |message: String| Err(Problem::Invalid(message));
-    for (at, (key, value)) in fields.iter().enumerate() {
-        if fields[..at].iter().any(|(earlier, _)| earlier == key) {
-            return invalid(format!("The key {key:?} is there twice."));
+/// A caller's body, looked at and not yet meant for a certain upstream.
+#[derive(Debug)]
+pub(crate) struct Prompt<'a>(Vec<Field<'a>>);
+
+impl<'a> Prompt<'a> {
+    /// Refuses what is no JSON object, names a key twice, or would choose where it goes.
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Problem> {
+        let Fields(fields) = serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                Problem::Invalid(format!("The body must be a JSON object of at most {KEYS_MAX} keys."))
+            }
+            serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof
+            | serde_json::error::Category::Io => {
+                Problem::Malformed(format!("The body is not JSON: {error}."))
+            }
+        })?;
+        for (at, (key, _)) in fields.iter().enumerate() {
+            if fields[..at].iter().any(|(earlier, _)| earlier == key) {
+                return Err(Problem::Invalid(format!("The key {key:?} is there twice.")));
+            }
+            if REFUSED.contains(&key.as_ref()) {
+                let message = format!("The key {key:?} is not taken: this server chooses the upstream.");
+                return Err(Problem::Invalid(message));
+            }
         }
-        if REFUSED.contains(&key.as_ref()) {
-            return invalid(format!("The key {key:?} is not taken: this server chooses the upstream."));
-        }
-        let is_our_name =
-            || serde_json::from_str::<String>(value.get()).is_ok_and(|n| n == llm.name.as_str());
-        if key == "model" && !is_our_name() {
-            return invalid(format!("`model` must be {:?} or absent.", llm.name.as_str()));
-        }
+        Ok(Self(fields))
     }
-    Ok(())
+
+    /// What it names as `model`, if it does.
+    pub(crate) fn model(&self) -> Result<Option<String>, Problem> {
+        let Some((_, value)) = self.0.iter().find(|(key, _)| key == "model") else { return Ok(None) };
+        let text = serde_json::from_str(value.get());
+        text.map(Some).map_err(|_| Problem::Invalid("`model` must be a text.".into()))
+    }
+
+    /// Writes the upstream's body.
+    pub(crate) fn for_upstream(&self, llm: &LlmSpec) -> Vec<u8> {
+        let long: usize = self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum();
+        let mut written = Vec::with_capacity(long + llm.model.len() + 16);
+        written.extend_from_slice(b"{\"model\":");
+        push_text(&mut written, &llm.model);
+        for (key, value) in self.0.iter().filter(|(key, _)| key != "model") {
+            written.push(b',');
+            push_text(&mut written, key);
+            written.push(b':');
+            written.extend_from_slice(value.get().as_bytes());
+        }
+        written.push(b'}');
+        written
+    }
 }
 
 fn push_text(written: &mut Vec<u8>, text: &str) {
@@ -79,6 +96,9 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(Key(key)) = map.next_key()? {
+                    if fields.len() == KEYS_MAX {
+                        return Err(A::Error::custom("too many keys"));
+                    }
                     fields.push((key, map.next_value()?));
                 }
                 Ok(Fields(fields))
@@ -106,14 +126,18 @@ mod tests {
     }
 
     fn sent(body: &str) -> String {
-        String::from_utf8(prompt(body.as_bytes(), &llm()).unwrap()).unwrap()
+        String::from_utf8(Prompt::read(body.as_bytes()).unwrap().for_upstream(&llm())).unwrap()
     }
 
     fn refusal(body: &str) -> String {
-        match prompt(body.as_bytes(), &llm()) {
+        match Prompt::read(body.as_bytes()).and_then(|prompt| prompt.model()) {
             Err(Problem::Invalid(message)) => message,
             other => panic!("{body} gave {other:?}"),
         }
+    }
+
+    fn model(body: &str) -> Option<String> {
+        Prompt::read(body.as_bytes()).unwrap().model().unwrap()
     }
 
     #[test]
@@ -132,8 +156,8 @@ mod tests {
             assert!(refusal(&body).contains(key), "{key}");
         }
         assert!(refusal(r#"{"api_b\u0061se":1}"#).contains("api_base"));
-        for body in [r#"{"model":"other"}"#, r#"{"model":null}"#, r#"{"mod\u0065l":"Qwen/3"}"#] {
-            assert!(refusal(body).contains("chat"), "{body}");
+        for body in [r#"{"model":null}"#, r#"{"mod\u0065l":["chat"]}"#] {
+            assert!(refusal(body).contains("model"), "{body}");
         }
     }
 
@@ -144,12 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn the_model_is_found_however_it_is_written() {
+        assert_eq!(model(r#"{"a":{"model":"other"},"mod\u0065l":"ch\u0061t"}"#), Some("chat".into()));
+        assert_eq!(model(r#"{"messages":[]}"#), None);
+    }
+
+    #[test]
+    fn x05_a_body_of_very_many_keys_costs_nothing() {
+        let keys = |n: usize| (0..n).map(|at| format!("\"{at}\":0")).collect::<Vec<_>>().join(",");
+        assert!(sent(&format!("{{{}}}", keys(KEYS_MAX))).ends_with("\"999\":0}"));
+        assert!(refusal(&format!("{{{}}}", keys(500_000))).contains("1000"));
+    }
+
+    #[test]
     fn what_is_no_object_is_refused() {
         for body in ["[]", "1", "null", "\"x\""] {
             refusal(body);
         }
         for body in ["", "{", "{\"a\":}", "{} {}", "\u{feff}{}"] {
-            assert!(matches!(prompt(body.as_bytes(), &llm()), Err(Problem::Malformed(_))), "{body:?}");
+            assert!(matches!(Prompt::read(body.as_bytes()), Err(Problem::Malformed(_))), "{body:?}");
         }
     }
 
@@ -162,7 +199,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..60)) {
-            let _ = prompt(&body, &llm());
+            let _ = Prompt::read(&body).map(|prompt| (prompt.model().is_ok(), prompt.for_upstream(&llm())));
         }
     }
 }

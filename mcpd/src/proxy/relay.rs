@@ -3,7 +3,7 @@
 //! A stream that is cut ends with an error event and never with `[DONE]`. A document that is cut breaks the
 //! connection, so that nobody takes a part for the whole.
 
-use super::{Vigil, marker::Marker, vigil::Breach};
+use super::{Endpoint, Vigil, endpoint::Ending, marker::Marker, vigil::Breach};
 use crate::{
     problem::{Problem, UpstreamProblem},
     record::Record,
@@ -11,6 +11,7 @@ use crate::{
 use axum::body::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use mcp_api::openai::ResponseError;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -84,8 +85,14 @@ impl From<Breach> for Cut {
 
 impl Relay {
     /// Relays a stream of events.
-    pub(super) fn stream(upstream: Incoming, vigil: Vigil, patience: Duration, record: Arc<Record>) -> Self {
-        Self::new(upstream, Kind::Stream(Marker::default()), vigil, patience, record)
+    pub(super) fn stream(
+        endpoint: Endpoint,
+        upstream: Incoming,
+        vigil: Vigil,
+        patience: Duration,
+        record: Arc<Record>,
+    ) -> Self {
+        Self::new(upstream, Kind::Stream(Marker::new(endpoint.ending())), vigil, patience, record)
     }
 
     /// Relays one document.
@@ -125,7 +132,7 @@ impl Relay {
             Kind::Stream(marker) if marker.is_done() => None,
             Kind::Stream(marker) => {
                 self.record.ended(why.outcome());
-                Some(Ok(Frame::data(error_event(marker.separator(), why, self.record.request_id()))))
+                Some(Ok(Frame::data(error_event(marker, why, self.record.request_id()))))
             }
             Kind::Whole => {
                 self.record.ended(why.outcome());
@@ -135,10 +142,22 @@ impl Relay {
     }
 }
 
-fn error_event(separator: &str, why: Cut, request_id: &str) -> Bytes {
-    // Wire types of our own always serialise; a stream without `[DONE]` is incomplete in any case.
-    let error = serde_json::to_string(&why.problem().body(request_id)).unwrap_or_default();
-    format!("{separator}data: {error}\n\n").into()
+/// The event with which a stream ends before its time, in the shape that its clients raise an error for.
+fn error_event(marker: &Marker, why: Cut, request_id: &str) -> Bytes {
+    let body = why.problem().body(request_id);
+    let separator = marker.separator();
+    // Wire types of our own always serialise; a stream without its end is incomplete in any case.
+    match marker.ending() {
+        Ending::Done => format!("{separator}data: {}\n\n", serde_json::to_string(&body).unwrap_or_default()),
+        Ending::Named => {
+            let event = ResponseError::new(body, marker.events());
+            format!(
+                "{separator}event: error\ndata: {}\n\n",
+                serde_json::to_string(&event).unwrap_or_default()
+            )
+        }
+    }
+    .into()
 }
 
 impl Body for Relay {

@@ -85,8 +85,8 @@ impl Upstream {
             Problem::Upstream(UpstreamProblem::Unavailable)
         })?;
         let (head, body) = answer.into_parts();
-        let relay = match judge(&head) {
-            Head::Stream => Relay::stream(body, vigil, self.idle, Arc::clone(record)),
+        let relay = match judge(&head, endpoint) {
+            Head::Stream => Relay::stream(endpoint, body, vigil, self.idle, Arc::clone(record)),
             Head::Whole => Relay::whole(body, vigil, self.idle, Arc::clone(record)),
             Head::Rejected(status) => {
                 let read = timeout(self.idle, read_rejection(body)).await.unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What an upstream's answer means: to be passed on, or a problem. Looks at its head, and at the body of a rejection.
 
+use super::Endpoint;
 use crate::problem::{Problem, UpstreamProblem};
 use http::{HeaderMap, HeaderValue, StatusCode, header, response};
 use mcp_api::Secret;
@@ -23,7 +24,7 @@ pub(super) enum Head {
     Problem(UpstreamProblem),
 }
 
-pub(super) fn judge(head: &response::Parts) -> Head {
+pub(super) fn judge(head: &response::Parts, endpoint: Endpoint) -> Head {
     match head.status {
         StatusCode::OK => judge_type(&head.headers),
         StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
@@ -34,6 +35,11 @@ pub(super) fn judge(head: &response::Parts) -> Head {
         }
         StatusCode::TOO_MANY_REQUESTS => {
             Head::Problem(UpstreamProblem::RateLimited(retry_after(&head.headers)))
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+            if endpoint.is_optional() =>
+        {
+            Head::Problem(UpstreamProblem::Unsupported)
         }
         // 600 and above are no statuses, although some libraries let them pass.
         status if (500..600).contains(&status.as_u16()) => Head::Problem(UpstreamProblem::Failed(status)),
@@ -110,6 +116,10 @@ fn bounded(text: &str) -> &str {
 mod tests {
     use super::*;
 
+    fn judged(head: &response::Parts) -> Head {
+        judge(head, Endpoint::Chat)
+    }
+
     fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
         let mut builder = http::Response::builder().status(status);
         for (name, value) in headers {
@@ -126,10 +136,10 @@ mod tests {
     #[test]
     fn only_200_with_json_or_events_is_an_answer() {
         assert!(matches!(
-            judge(&head(200, &[("content-type", "application/json; charset=utf-8")])),
+            judged(&head(200, &[("content-type", "application/json; charset=utf-8")])),
             Head::Whole
         ));
-        assert!(matches!(judge(&head(200, &[("content-type", "Text/Event-Stream")])), Head::Stream));
+        assert!(matches!(judged(&head(200, &[("content-type", "Text/Event-Stream")])), Head::Stream));
         for (status, headers) in [
             (200, &[("content-type", "text/html")][..]),
             (200, &[]),
@@ -142,9 +152,23 @@ mod tests {
             (999, &[]),
         ] {
             assert!(
-                matches!(judge(&head(status, headers)), Head::Problem(UpstreamProblem::Nonsense)),
+                matches!(judged(&head(status, headers)), Head::Problem(UpstreamProblem::Nonsense)),
                 "{status} {headers:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_path_that_not_every_upstream_has_is_no_nonsense() {
+        for status in [404, 405, 501] {
+            for endpoint in [Endpoint::Completions, Endpoint::Embeddings, Endpoint::Responses] {
+                let judged = judge(&head(status, &[]), endpoint);
+                assert!(
+                    matches!(judged, Head::Problem(UpstreamProblem::Unsupported)),
+                    "{status} {endpoint:?}: {judged:?}"
+                );
+            }
+            assert!(!matches!(judged(&head(status, &[])), Head::Problem(UpstreamProblem::Unsupported)));
         }
     }
 
@@ -166,7 +190,7 @@ mod tests {
 
     #[test]
     fn p05_an_absurd_wait_is_not_passed_on() {
-        let wait = |value| match judge(&head(429, &[("retry-after", value)])) {
+        let wait = |value| match judged(&head(429, &[("retry-after", value)])) {
             Head::Problem(UpstreamProblem::RateLimited(wait)) => wait.map(|w| w.to_str().unwrap().to_owned()),
             other => panic!("{other:?}"),
         };

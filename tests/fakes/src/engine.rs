@@ -1,7 +1,7 @@
 //! A double for an OpenAI-compatible model server: an upstream of mcpd, or a local provider.
 //!
-//! It answers `/v1/chat/completions` (streamed or not), `/v1/models` and `/health` with known words, counts what it
-//! got, and fails on command. It is no model and checks no request: what a real engine refuses, it takes.
+//! It answers `/v1/chat/completions` (streamed or not), `/v1/completions`, `/v1/embeddings` and `/v1/responses` (never
+//! streamed), `/v1/models` and `/health` with known words, counts the chats that it got, and fails them on command. It is no model and checks no request: what a real engine refuses, it takes.
 //!
 //! A prompt that contains `[forever]` is answered with ticks until the client goes.
 
@@ -249,6 +249,9 @@ impl EngineBuilder {
                 )]
             }
             ("POST", "/v1/chat/completions") => self.chat(request),
+            ("POST", "/v1/completions") => vec![json_answer(200, &wire::text_completion(&self.text))],
+            ("POST", "/v1/embeddings") => vec![json_answer(200, &wire::embedding(&[0.5, -0.25]))],
+            ("POST", "/v1/responses") => vec![json_answer(200, &wire::response(&self.text))],
             _ => vec![json_answer(404, &json!({"detail": "Not Found"}))],
         }
     }

@@ -126,6 +126,29 @@ pub fn completion(text: &str, finish_reason: Option<&str>) -> Value {
         "usage": usage_object(3, words(text).count())})
 }
 
+/// A whole answer of `/v1/completions`.
+pub fn text_completion(text: &str) -> Value {
+    json!({"id": "cmpl-double", "object": "text_completion", "created": 1, "model": "tiny",
+        "choices": [{"index": 0, "text": text, "logprobs": null, "finish_reason": "stop"}],
+        "usage": usage_object(3, words(text).count())})
+}
+
+/// A whole answer of `/v1/embeddings`, to one text.
+pub fn embedding(vector: &[f64]) -> Value {
+    json!({"object": "list", "model": "tiny",
+        "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+        "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+}
+
+/// A whole answer of `/v1/responses`.
+pub fn response(text: &str) -> Value {
+    let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
+    let message = json!({"type": "message", "id": "msg_double", "role": "assistant", "status": "completed",
+        "content": content});
+    json!({"id": "resp_double", "object": "response", "created_at": 1, "status": "completed", "model": "tiny",
+        "output": [message], "parallel_tool_calls": true, "tool_choice": "auto", "tools": []})
+}
+
 /// An error as an object, the way most servers send it.
 pub fn error(message: &str, code: u16) -> Value {
     json!({"error": {"message": message, "type": "server_error", "param": null, "code": code}})
