@@ -49,6 +49,9 @@ pub const READYZ: &str = "/readyz";
 /// Which version runs.
 pub const VERSION: &str = "/version";
 
+/// What is measured, in Prometheus' text format.
+pub const METRICS: &str = "/metrics";
+
 /// The path of one LLM.
 #[must_use]
 pub fn llm(key: &LlmKey) -> String {

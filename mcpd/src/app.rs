@@ -5,6 +5,7 @@ use crate::{
     caller::Caller,
     config::Settings,
     log::chain,
+    metrics::Metrics,
     problem::Problem,
     proxy::Upstream,
     stop::Stop,
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub(crate) upstream: Upstream,
     pub(crate) stop: Stop,
     pub(crate) audit: Audit,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl App {

@@ -96,6 +96,16 @@ impl Audit {
         }
     }
 
+    /// How many entries wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.room.taken()
+    }
+
+    /// How many entries were given up since the start.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     fn place(&self, fact: &Fact) -> Option<Place> {
         self.room.find(fact.who.as_ref().map(|who| &who.subject))
     }
@@ -141,6 +151,7 @@ impl App {
             binding: caller.record().binding().map(String::from),
             ..by(caller, event)
         };
+        self.metrics.decisions.count([event.as_str(), verdict.as_str()]);
         self.audit.tell(fact).await?;
         decided
     }

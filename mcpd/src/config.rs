@@ -1,6 +1,6 @@
 //! The settings of a serving process, as they are written on the command line, in `MCPD_*`, or in a file.
 
-use crate::{audit::Policy, config_file::Structured};
+use crate::{audit::Policy, config_file::Structured, metrics::MetricsSettings};
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
 
@@ -42,6 +42,9 @@ pub(crate) struct Settings {
     /// How long a client may take nothing of its answer
     #[arg(long, env = "MCPD_CLIENT_STALL_TIMEOUT", default_value = "60s", value_parser = interval, value_name = "TIME")]
     pub(crate) client_stall_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) metrics: MetricsSettings,
 
     /// What only the configuration file can say.
     #[arg(skip)]

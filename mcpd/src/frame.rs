@@ -5,7 +5,8 @@ use crate::{
     framing::Ambiguous,
     linger,
     problem::Problem,
-    record::{Line, Record},
+    record::{DONE, Line, Record},
+    usage::Beside,
 };
 use axum::{
     body::{Body, Bytes},
@@ -28,7 +29,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 
 /// The outermost layer of the router.
 pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let record = Arc::new(Record::new(&request));
+    let record = Arc::new(Record::new(&request, Arc::clone(&app.metrics)));
     let line = Line(Arc::clone(&record));
     request.extensions_mut().insert(Arc::clone(&record));
     let is_head = request.method() == Method::HEAD;
@@ -56,9 +57,10 @@ pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, nex
     }
     record.answers(response.status());
     if is_head || response.body().is_end_stream() {
-        record.ended("done");
+        record.ended(DONE);
     }
-    response.map(|inner| Body::new(Logged { inner, line }))
+    let beside = (record.is_run() && response.status().is_success()).then(|| Beside::new(response.headers()));
+    response.map(|inner| Body::new(Logged { inner, line, beside }))
 }
 
 fn is_about_health(request: &Request) -> bool {
@@ -100,6 +102,17 @@ fn named(status: StatusCode, headers: HeaderMap) -> Response {
 struct Logged {
     inner: Body,
     line: Line,
+    /// Only of what an LLM answers.
+    beside: Option<Beside>,
+}
+
+impl Logged {
+    fn over(&mut self, outcome: &'static str) {
+        self.line.0.ended(outcome);
+        if let Some(usage) = self.beside.take().and_then(Beside::usage) {
+            self.line.0.used(usage);
+        }
+    }
 }
 
 impl http_body::Body for Logged {
@@ -111,10 +124,17 @@ impl http_body::Body for Logged {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let this = &mut *self;
+        if let (Some(beside), Some(Ok(frame))) = (&mut this.beside, &frame)
+            && let Some(bytes) = frame.data_ref()
+            && beside.sees(bytes)
+        {
+            this.line.0.streams();
+        }
         match &frame {
-            Some(Ok(_)) if !self.inner.is_end_stream() => {}
-            Some(Ok(_)) | None => self.line.0.ended("done"),
-            Some(Err(_)) => self.line.0.ended("aborted"),
+            Some(Ok(_)) if !this.inner.is_end_stream() => {}
+            Some(Ok(_)) | None => this.over(DONE),
+            Some(Err(_)) => this.over("aborted"),
         }
         Poll::Ready(frame)
     }

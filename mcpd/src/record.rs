@@ -2,14 +2,22 @@
 //!
 //! The line never holds a prompt, a token or what an upstream said: [`Record`] has no field for them.
 
-use crate::ids;
+use crate::{
+    ids,
+    metrics::{Held, Metrics},
+    proxy::Endpoint,
+    usage::Usage,
+};
 use axum::extract::{MatchedPath, Request};
-use http::{Method, StatusCode};
-use mcp_api::{ErrorCode, LlmKey, Subject, SubjectName, headers};
+use http::{Method, StatusCode, header};
+use mcp_api::{ErrorCode, LlmKey, LlmSpec, Subject, SubjectName, headers};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+
+/// The outcome of an answer that was given to its last byte.
+pub(crate) const DONE: &str = "done";
 
 /// What will be logged about one request. Handlers add to it what they learn.
 #[derive(Debug)]
@@ -18,6 +26,9 @@ pub(crate) struct Record {
     method: Method,
     route: Option<MatchedPath>,
     began: Instant,
+    shows_credential: bool,
+    metrics: Arc<Metrics>,
+    _active: Held,
     learned: Mutex<Learned>,
 }
 
@@ -29,18 +40,38 @@ struct Learned {
     binding: Option<SubjectName>,
     code: Option<ErrorCode>,
     outcome: Option<&'static str>,
+    run: Option<Run>,
+}
+
+/// What is measured of a request that goes on to an upstream.
+#[derive(Debug)]
+struct Run {
+    llm: String,
+    provider: String,
+    operation: &'static str,
+    _active: Held,
+}
+
+impl Run {
+    fn labels(&self) -> [&str; 3] {
+        [self.operation, &self.provider, &self.llm]
+    }
 }
 
 impl Record {
-    pub(crate) fn new(request: &Request) -> Self {
+    pub(crate) fn new(request: &Request, metrics: Arc<Metrics>) -> Self {
         let given = request.headers().get(headers::REQUEST_ID).and_then(|value| value.to_str().ok());
         let given = given.filter(|id| is_request_id(id)).map(str::to_owned);
+        let active = metrics.http_active.held([method(request.method())]);
         Self {
             // An id is for finding a request again, not for keeping anybody out: without randomness there is none.
             request_id: given.or_else(|| ids::request_id().ok()).unwrap_or_else(|| "none".to_owned()),
             method: request.method().clone(),
             route: request.extensions().get().cloned(),
             began: Instant::now(),
+            shows_credential: request.headers().contains_key(header::AUTHORIZATION),
+            metrics,
+            _active: active,
             learned: Mutex::default(),
         }
     }
@@ -85,6 +116,66 @@ impl Record {
         self.learned().outcome.get_or_insert(outcome);
     }
 
+    /// Goes on to the upstream of an LLM, for what is measured.
+    pub(crate) fn runs(&self, llm: &LlmSpec, endpoint: Endpoint) {
+        let run = Run {
+            llm: llm.name.to_string(),
+            provider: llm.kind.clone(),
+            operation: endpoint.operation(),
+            _active: self.metrics.llm_active.held([llm.name.as_str()]),
+        };
+        self.learned().run.get_or_insert(run);
+    }
+
+    /// Says whether an upstream was asked.
+    pub(crate) fn is_run(&self) -> bool {
+        self.learned().run.is_some()
+    }
+
+    /// Begins to stream an answer to the client.
+    pub(crate) fn streams(&self) {
+        if let Some(run) = &self.learned().run {
+            self.metrics.llm_first.took(run.labels(), self.began.elapsed());
+        }
+    }
+
+    /// Has seen how many tokens it were.
+    pub(crate) fn used(&self, usage: Usage) {
+        if let Some(run) = &self.learned().run {
+            let [operation, provider, llm] = run.labels();
+            for (kind, tokens) in [("input", usage.input), ("output", usage.output)] {
+                if let Some(tokens) = tokens {
+                    self.metrics.llm_tokens.note([operation, provider, llm, kind], f64::from(tokens));
+                }
+            }
+        }
+    }
+
+    /// Counts what came of it.
+    fn measure(&self, learned: &Learned, outcome: &'static str) {
+        let time = self.began.elapsed();
+        let code = learned.code.map(ErrorCode::as_str);
+        let error = code.unwrap_or(if outcome == DONE { "" } else { outcome });
+        let status = learned.status.unwrap_or_default();
+        let route = self.route.as_ref().map_or("", MatchedPath::as_str);
+        self.metrics.http_requests.took([method(&self.method), route, status.as_str(), error], time);
+        match learned.code {
+            Some(ErrorCode::Unauthenticated) => {
+                let reason = if self.shows_credential { "invalid" } else { "absent" };
+                self.metrics.login_failures.count([reason]);
+            }
+            Some(code @ (ErrorCode::DatabaseUnavailable | ErrorCode::OutcomeUnknown)) => {
+                self.metrics.database_failures.count([code.as_str()]);
+            }
+            _ => {}
+        }
+        if let Some(run) = &learned.run {
+            let [operation, provider, llm] = run.labels();
+            self.metrics.llm_requests.took([operation, provider, llm, error], time);
+            self.metrics.llm_ends.count([llm, if outcome == DONE { code.unwrap_or(DONE) } else { outcome }]);
+        }
+    }
+
     fn learned(&self) -> MutexGuard<'_, Learned> {
         // A panic between two assignments leaves a line that is less complete, not one that is wrong.
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
@@ -99,6 +190,8 @@ impl Drop for Line {
     fn drop(&mut self) {
         let record = &self.0;
         let learned = record.learned();
+        let outcome = learned.outcome.unwrap_or("client_gone");
+        record.measure(&learned, outcome);
         tracing::info!(
             target: "mcpd::request",
             request_id = record.request_id,
@@ -110,9 +203,25 @@ impl Drop for Line {
             llm = learned.llm,
             binding = learned.binding.as_ref().map(SubjectName::as_str),
             code = learned.code.map(ErrorCode::as_str),
-            outcome = learned.outcome.unwrap_or("client_gone"),
+            outcome,
             "request"
         );
+    }
+}
+
+/// The methods of HTTP; whatever else somebody makes up is one kind for all.
+fn method(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::TRACE
+        | Method::CONNECT => method.as_str(),
+        _ => "_OTHER",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every route, on one screen. Everything else is a 404 that says so.
 
 use crate::{
-    app::App, audit::trail, failover_reports, frame::frame, health, identity, infer, llms, openai,
+    app::App, audit::trail, failover_reports, frame::frame, health, identity, infer, llms, metrics, openai,
     problem::Problem, rbac, subjects, tokens,
 };
 use axum::{
@@ -48,6 +48,7 @@ routes! {
     paths::HEALTHZ  => GET health::healthz;
     paths::READYZ   => GET health::readyz;
     paths::VERSION  => GET health::version;
+    paths::METRICS  => GET metrics::show;
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {

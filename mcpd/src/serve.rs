@@ -6,6 +6,7 @@ use crate::{
     config::Settings,
     database::Database,
     framing::{Ambiguous, Framing},
+    metrics::{self, Metrics},
     proxy::Upstream,
     routes,
     socket::ClientSocket,
@@ -47,7 +48,9 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Serves until a signal says to stop and what was open has come to its end.
 pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("signals cannot be received")?;
-    let store = store::open(database).await?;
+    let metrics = Arc::new(Metrics::new()?);
+    metrics.begin();
+    let store = store::open(database).await?.measured(&metrics.database_waits);
     if !store.moment().await?.snapshot.has_users() {
         tracing::warn!(
             "no users yet, so nobody can log in: stop, run `mcpd bootstrap --admin NAME`, start again"
@@ -56,7 +59,8 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     let listener = listen(settings.listen).await?;
     let upstream = Upstream::new(&settings)?;
     let audit = Audit::begin(settings.audit, store.ledger());
-    let app = Arc::new(App { store, settings, upstream, stop: Stop::default(), audit });
+    let app = Arc::new(App { store, settings, upstream, stop: Stop::default(), audit, metrics });
+    let _metrics = metrics::listen(&app).await?;
     announce(listener.local_addr()?);
 
     let server = Server::new(Arc::clone(&app));

@@ -51,6 +51,11 @@ impl Room {
         Some(Place { _place: place, _share: share })
     }
 
+    /// How many places are taken.
+    pub(super) fn taken(&self) -> usize {
+        WAITING_MAX - self.places.available_permits()
+    }
+
     fn share(&self, subject: &Subject) -> Option<Share> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = shares.entry(subject.clone()).or_default();

@@ -49,7 +49,10 @@ impl Entry {
 pub(super) struct Writer {
     ledger: Arc<Ledger>,
     told: mpsc::UnboundedReceiver<Entry>,
+    /// Since the start.
     lost: Arc<AtomicU64>,
+    /// How many of them the log was told of.
+    told_lost: u64,
     closing: CancellationToken,
     complained: Option<Instant>,
 }
@@ -61,7 +64,7 @@ impl Writer {
         lost: Arc<AtomicU64>,
         closing: CancellationToken,
     ) -> Self {
-        Self { ledger, told, lost, closing, complained: None }
+        Self { ledger, told, lost, told_lost: 0, closing, complained: None }
     }
 
     /// Writes until the server stops, and then what is left.
@@ -136,7 +139,7 @@ impl Writer {
     fn complain(&mut self, error: &NotWritten, in_hand: usize) {
         if self.may_complain() {
             let waiting = in_hand + self.told.len();
-            let lost = self.lost.load(Ordering::Relaxed);
+            let lost = self.lost.load(Ordering::Relaxed) - self.told_lost;
             tracing::error!(
                 error = chain(error),
                 waiting,
@@ -147,9 +150,9 @@ impl Writer {
     }
 
     fn tell_losses(&mut self) {
-        let lost = self.lost.load(Ordering::Relaxed);
+        let lost = self.lost.load(Ordering::Relaxed) - self.told_lost;
         if lost > 0 && self.may_complain() {
-            self.lost.fetch_sub(lost, Ordering::Relaxed);
+            self.told_lost += lost;
             tracing::error!(lost, "audit rows lost: {lost}");
         }
     }

@@ -23,6 +23,15 @@ pub(super) enum Ending {
 }
 
 impl Endpoint {
+    /// What it is called in what is measured: a word of OpenTelemetry's conventions.
+    pub(crate) fn operation(self) -> &'static str {
+        match self {
+            Self::Chat | Self::Responses => "chat",
+            Self::Completions => "text_completion",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
     /// Where it is, seen from the upstream's base URL.
     pub(super) fn path(self) -> &'static str {
         match self {

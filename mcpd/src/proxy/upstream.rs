@@ -74,6 +74,7 @@ impl Upstream {
         mut vigil: Vigil,
         record: &Arc<Record>,
     ) -> Result<Response, Problem> {
+        record.runs(llm, endpoint);
         let key = self.key(llm).await?;
         let request = request(llm, endpoint, prompt, accept, key.as_ref(), record)?;
         let answer = tokio::select! {

@@ -25,7 +25,10 @@ pub(crate) use schema::inspect;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use tokens::StoredToken;
 
-use crate::database::{Claimed, Database};
+use crate::{
+    database::{Claimed, Database},
+    metrics::Histogram,
+};
 use anyhow::Context as _;
 use authority::{Authority, everything};
 use door::{Door, PATIENCE, within};
@@ -116,6 +119,8 @@ pub(crate) struct Store {
     /// which would write the journal back each time.
     spare: Mutex<Option<AnyConnection>>,
     ledger: Arc<Ledger>,
+    /// How long it took to know what is true; nobody measures it outside of serving.
+    waits: Option<Histogram<0>>,
 }
 
 /// Opens a database, for this process alone if it is a file, and brings its schema up to date.
@@ -147,12 +152,23 @@ impl Store {
             spare: Mutex::new(spare),
             memory,
             door,
+            waits: None,
         })
+    }
+
+    /// The same, measured.
+    pub(crate) fn measured(self, waits: &Histogram<0>) -> Self {
+        Self { waits: Some(waits.clone()), ..self }
     }
 
     /// What is true now: at some moment after this call.
     pub(crate) async fn moment(&self) -> Result<Moment, StoreError> {
-        self.authority.moment(&self.memory).await
+        let asked = Instant::now();
+        let moment = self.authority.moment(&self.memory).await;
+        if let Some(waits) = &self.waits {
+            waits.took([], asked.elapsed());
+        }
+        moment
     }
 
     /// Begins a change, after all changes before it.

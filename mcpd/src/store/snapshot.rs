@@ -66,6 +66,11 @@ impl Snapshot {
         self.epoch == epoch && self.stamp == stamp
     }
 
+    /// How many changes of rights there have been.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
     /// Says whether the database has gone on since.
     pub(super) fn is_before(&self, epoch: i64) -> bool {
         self.epoch < epoch
