@@ -163,7 +163,9 @@ impl App {
         decided: Result<(), Problem>,
     ) -> Result<(), Problem> {
         if let Err(Problem::LlmForbidden(_)) = &decided {
-            let fact = Fact { verdict: Some(AuditVerdict::Denied), ..by(caller, AuditEvent::Inference) };
+            let (event, verdict) = (AuditEvent::Inference, AuditVerdict::Denied);
+            self.metrics.decisions.count([event.as_str(), verdict.as_str()]);
+            let fact = Fact { verdict: Some(verdict), ..by(caller, event) };
             self.audit.tell(fact).await?;
         }
         decided
