@@ -10,6 +10,7 @@ use crate::{
     proxy::Upstream,
     stop::Stop,
     store::{Change, Store, StoreError},
+    tls::Tls,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    /// Nothing if clients come without TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) upstream: Upstream,
     pub(crate) stop: Stop,
     pub(crate) audit: Audit,

@@ -2,11 +2,13 @@
 
 use crate::{
     bootstrap::bootstrap,
+    check,
     config::Settings,
     config_file::ConfigFile,
     database::{self, Database, DatabaseError},
     log, serve,
     store::{self, Copied},
+    tls::HalfPair,
     token_file::TokenFile,
     variables,
 };
@@ -134,7 +136,10 @@ impl Cli {
                 }
                 Command::Migrate => migrate(database).await,
                 Command::Copy { from } => copy(database, &from).await,
-                Command::Check(_) => check(&database).await,
+                Command::Check(settings) => {
+                    let sound = check::check(&settings, &database, &mut std::io::stdout().lock()).await?;
+                    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
+                }
             }
         });
         // What is still running was told to end and did not, or the user does not want to wait for it.
@@ -146,6 +151,9 @@ impl Cli {
 /// What a failed run exits with: 2 if it was called wrongly, else 1.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> ExitCode {
+    if error.is::<HalfPair>() {
+        return ExitCode::from(USAGE);
+    }
     match error.downcast_ref::<DatabaseError>() {
         None | Some(DatabaseError::Place(_)) => ExitCode::FAILURE,
         Some(_) => ExitCode::from(USAGE),
@@ -192,20 +200,4 @@ async fn copy(database: Database, from: &str) -> anyhow::Result<ExitCode> {
         writeln!(stdout, "{rows:>8} {table}")?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn check(database: &Database) -> anyhow::Result<ExitCode> {
-    let findings = match store::inspect(database).await {
-        Ok(findings) => findings,
-        Err(error) => {
-            writeln!(std::io::stdout(), "BAD {database}: {error:#}")?;
-            return Ok(ExitCode::from(UNSOUND));
-        }
-    };
-    let mut stdout = std::io::stdout().lock();
-    for finding in &findings {
-        writeln!(stdout, "{} {}", if finding.ok { "ok " } else { "BAD" }, finding.text)?;
-    }
-    let sound = findings.iter().all(|finding| finding.ok);
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
 }

@@ -1,6 +1,6 @@
 //! The settings of a serving process, as they are written on the command line, in `MCPD_*`, or in a file.
 
-use crate::{audit::Policy, config_file::Structured, metrics::MetricsSettings};
+use crate::{audit::Policy, config_file::Structured, metrics::MetricsSettings, tls::TlsSettings};
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,7 +15,15 @@ pub(crate) struct Settings {
     #[arg(long, env = "MCPD_MAX_BODY", default_value_t = 8 << 20, value_name = "BYTES")]
     pub(crate) max_body: usize,
 
-    /// How long open streams may go on after a signal to stop
+    #[command(flatten)]
+    pub(crate) tls: TlsSettings,
+
+    /// How long requests are still taken after a signal to stop, while `/readyz` says no: as long as a load balancer
+    /// takes to notice
+    #[arg(long, env = "MCPD_DRAIN_DELAY", default_value = "0s", value_parser = duration, value_name = "TIME")]
+    pub(crate) drain_delay: Duration,
+
+    /// How long open streams may go on after that
     #[arg(long, env = "MCPD_DRAIN", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub(crate) drain: Duration,
 

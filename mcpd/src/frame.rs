@@ -52,7 +52,7 @@ pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, nex
         headers.insert(REQUEST_ID, id);
     }
     // Nothing after a chunked body is read on its connection: see [`crate::framing`].
-    if is_chunked || app.stop.draining.is_cancelled() {
+    if is_chunked || app.stop.leaving.is_cancelled() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     record.answers(response.status());

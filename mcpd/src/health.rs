@@ -9,11 +9,15 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Ready is who takes new requests and whose database answers.
+/// Ready is who takes new requests, knows what is true now, and whose database answers.
+///
+/// Nothing is asked of upstreams: they differ from LLM to LLM, and a server that cannot reach one of them is still the
+/// only one that can confirm rights, without which there is no failover either.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
-    if app.stop.draining.is_cancelled() {
+    if app.stop.leaving.is_cancelled() {
         return Err(Problem::ShuttingDown);
     }
+    app.store.moment().await?;
     app.store.ping().await.map_err(|_| Problem::Database)?;
     Ok("ok\n")
 }

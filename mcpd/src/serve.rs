@@ -1,27 +1,20 @@
-//! Serving: the accept loop, one task a connection, and the way down.
+//! Serving: what has to be there before the first connection, and the way down.
 
 use crate::{
     app::App,
     audit::Audit,
     config::Settings,
+    connections::Connections,
     database::Database,
-    framing::{Ambiguous, Framing},
     metrics::{self, Metrics},
     proxy::Upstream,
-    routes,
-    socket::ClientSocket,
     stop::Stop,
     store,
+    tls::Tls,
 };
 use anyhow::{Context, anyhow};
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use sd_notify::NotifyState;
 use std::{
-    convert::Infallible,
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
@@ -29,25 +22,18 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-/// How long the head of a request may take.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// The largest head of a request, in bytes and in headers.
-const HEAD_MAX: usize = 64 << 10;
-const HEADERS_MAX: usize = 100;
 /// How long connections may take to send their last bytes, once everything was told to end.
 const LAST_BYTES: Duration = Duration::from_secs(2);
-/// How long to wait when no connection can be accepted, for want of file descriptors for example.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves until a signal says to stop and what was open has come to its end.
 pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("signals cannot be received")?;
+    let tls = settings.tls.files()?.map(Tls::open).transpose()?.map(Arc::new);
     let metrics = Arc::new(Metrics::new()?);
     metrics.begin();
     let store = store::open(database).await?.measured(&metrics.database_waits);
@@ -59,24 +45,29 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     let listener = listen(settings.listen).await?;
     let upstream = Upstream::new(&settings)?;
     let audit = Audit::begin(settings.audit, store.ledger());
-    let app = Arc::new(App { store, settings, upstream, stop: Stop::default(), audit, metrics });
+    let app = Arc::new(App { store, settings, tls, upstream, stop: Stop::default(), audit, metrics });
     let _metrics = metrics::listen(&app).await?;
-    announce(listener.local_addr()?);
-
-    let server = Server::new(Arc::clone(&app));
-    tokio::select! {
-        never = server.accept(&listener, &server.begun) => match never {},
-        () = signals.next() => {}
+    if let Some(tls) = &app.tls {
+        tokio::spawn(Arc::clone(tls).follow());
     }
+    announce(listener.local_addr()?, app.tls.as_deref());
+
+    let connections = Arc::new(Connections::new(&app));
+    let begun = TaskTracker::new();
+    let was_patient = tokio::select! {
+        never = connections.accept(&listener, &begun) => match never {},
+        was_patient = leave(&app, &mut signals) => was_patient,
+    };
     tracing::info!("stopping: nothing new is begun");
     app.stop.draining.cancel();
     // Whoever comes now is told so, and is not waited for.
     let latecomers = TaskTracker::new();
-    let clean = tokio::select! {
-        never = server.accept(&listener, &latecomers) => match never {},
-        () = server.drain() => true,
-        () = signals.next() => false,
-    };
+    let clean = was_patient
+        && tokio::select! {
+            never = connections.accept(&listener, &latecomers) => match never {},
+            () = drain(&app, &begun) => true,
+            () = signals.next() => false,
+        };
     if clean {
         app.audit.close(LAST_BYTES).await;
         // At most a change that has begun is still to be waited for.
@@ -97,82 +88,54 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Says where the server listens: the one line that it prints. Nobody need be reading it.
-fn announce(address: SocketAddr) {
+fn announce(address: SocketAddr, tls: Option<&Tls>) {
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "mcpd listening on http://{address}").and_then(|()| stdout.flush());
-    tracing::info!(%address, "listening");
+    let _ = writeln!(stdout, "mcpd listening on {scheme}://{address}").and_then(|()| stdout.flush());
+    let ends = tls.and_then(Tls::ends).map(|ends| ends.to_string());
+    tracing::info!(%address, scheme, tls_certificate_ends = ends, "listening");
+    if tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            "tokens and prompts come in without TLS, from other machines too: see --tls-cert, or have a TLS proxy of \
+             this machine or pod do it"
+        );
+    }
+    tell(NotifyState::Ready);
 }
 
-struct Server {
-    app: Arc<App>,
-    http: http1::Builder,
-    router: axum::Router,
-    /// The connections from before the drain.
-    begun: TaskTracker,
+/// Tells a service manager that waits for it.
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
 }
 
-impl Server {
-    fn new(app: Arc<App>) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_PATIENCE)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(HEAD_MAX)
-            .max_buf_size(HEAD_MAX);
-        let router = routes::router(Arc::clone(&app));
-        Self { app, http, router, begun: TaskTracker::new() }
+/// Waits for the first signal, and then, not ready any more, for those to find out who send requests. False if a second
+/// signal ended the wait.
+async fn leave(app: &App, signals: &mut Signals) -> bool {
+    signals.next().await;
+    tell(NotifyState::Stopping);
+    app.stop.leaving.cancel();
+    let delay = app.settings.drain_delay;
+    if delay.is_zero() {
+        return true;
     }
+    tracing::info!("leaving: not ready any more, requests are still taken");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => true,
+        () = signals.next() => false,
+    }
+}
 
-    /// Takes connections for ever.
-    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) -> Infallible {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => self.attend(stream, tasks),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(BREATH).await;
-                }
-            }
-        }
+/// Waits for the connections from before the drain; at its limit, ends what is still open.
+async fn drain(app: &App, begun: &TaskTracker) {
+    begun.close();
+    if tokio::time::timeout(app.settings.drain, begun.wait()).await.is_ok() {
+        return;
     }
-
-    fn attend(&self, stream: TcpStream, tasks: &TaskTracker) {
-        // Without it the kernel holds back a token until the one before is acknowledged. A socket that is gone
-        // already shows at the first read.
-        let _ = stream.set_nodelay(true);
-        let ambiguous = Ambiguous::default();
-        let framing = Framing::new(ambiguous.clone());
-        let stream = ClientSocket::new(stream, framing, self.app.settings.client_stall_timeout);
-        let service = self.router.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ambiguous.clone());
-            request
-        });
-        let service = TowerToHyperService::new(service);
-        let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let draining = self.app.stop.draining.clone();
-        tasks.spawn(async move {
-            let mut connection = std::pin::Pin::new(&mut connection);
-            if !draining.is_cancelled() {
-                tokio::select! {
-                    // What ends one connection is between us and that client.
-                    _ = &mut connection => return,
-                    () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
-                }
-            }
-            let _ = connection.await;
-        });
-    }
-
-    /// Waits for the connections from before the drain; at its limit, ends what is still open.
-    async fn drain(&self) {
-        self.begun.close();
-        if tokio::time::timeout(self.app.settings.drain, self.begun.wait()).await.is_ok() {
-            return;
-        }
-        tracing::warn!(open = self.begun.len(), "the drain is over: what is still open is ended");
-        self.app.stop.ending.cancel();
-        let _ = tokio::time::timeout(LAST_BYTES, self.begun.wait()).await;
-    }
+    tracing::warn!(open = begun.len(), "the drain is over: what is still open is ended");
+    app.stop.ending.cancel();
+    let _ = tokio::time::timeout(LAST_BYTES, begun.wait()).await;
 }
 
 /// SIGTERM and SIGINT.

@@ -21,7 +21,7 @@ pub(crate) use audit::{Fact, Ledger, NotWritten, Search, Who};
 pub(crate) use change::Change;
 pub(crate) use copy::Copied;
 pub(crate) use llms::StoredLlm;
-pub(crate) use schema::inspect;
+pub(crate) use schema::{Finding, inspect};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use tokens::StoredToken;
 

@@ -86,11 +86,11 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    fn good(text: impl Into<String>) -> Self {
+    pub(crate) fn good(text: impl Into<String>) -> Self {
         Self { ok: true, text: text.into() }
     }
 
-    fn bad(text: impl Into<String>) -> Self {
+    pub(crate) fn bad(text: impl Into<String>) -> Self {
         Self { ok: false, text: text.into() }
     }
 }

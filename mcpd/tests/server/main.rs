@@ -27,6 +27,7 @@ mod start;
 mod stolen;
 mod streams;
 mod timing;
+mod tls;
 mod uncertain;
 mod upstreams;
 mod vigil;

@@ -67,7 +67,7 @@ pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
 pub use postgres::Postgres;
 pub use slow_disk::SlowDisk;
-pub use tls::Certificate;
+pub use tls::{Certificate, Issued};
 pub use vllm::Vllm;
 pub use wait::{required, wait_until};
 pub use wire_proxy::WireProxy;

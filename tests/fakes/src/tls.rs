@@ -1,7 +1,11 @@
 //! Certificates that a client must accept, and those that it must not.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -22,26 +26,44 @@ pub enum Certificate {
     SelfSigned,
 }
 
+/// A certificate with its key, and who signed it: each as PEM.
+#[derive(Debug)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// The certificate of an authority made for this one.
+    pub authority: String,
+}
+
+impl Certificate {
+    /// Makes one with a key and an authority of its own.
+    pub fn issue(self) -> Issued {
+        let ca = authority();
+        let key = KeyPair::generate().expect("a key");
+        let params = params(self);
+        let leaf = match self {
+            Self::SelfSigned => params.self_signed(&key),
+            Self::Good | Self::TwoYears | Self::Expired | Self::WrongName => params.signed_by(&key, &ca),
+        };
+        let certificate = leaf.expect("a certificate").pem();
+        Issued { certificate, key: key.serialize_pem(), authority: ca.pem() }
+    }
+}
+
 /// The server's side of TLS with that certificate, and the authority's certificate as PEM.
 pub(crate) fn server_config(certificate: Certificate) -> (Arc<ServerConfig>, String) {
-    let ca = authority();
-    let key = KeyPair::generate().expect("a key");
-    let params = params(certificate);
-    let leaf = match certificate {
-        Certificate::SelfSigned => params.self_signed(&key),
-        Certificate::Good | Certificate::TwoYears | Certificate::Expired | Certificate::WrongName => {
-            params.signed_by(&key, &ca)
-        }
-    };
-    let chain = vec![leaf.expect("a certificate").der().clone()];
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let issued = certificate.issue();
+    let chain = vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows them")
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .expect("the key belongs to the certificate");
-    (Arc::new(config), ca.pem())
+    (Arc::new(config), issued.authority)
 }
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
@@ -76,10 +98,7 @@ fn params(certificate: Certificate) -> CertificateParams {
 mod tests {
     use super::*;
     use crate::{Evild, wire};
-    use rustls::{
-        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
-    };
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
     use std::{
         io::{Read, Write},
         net::TcpStream,

@@ -35,7 +35,7 @@ use tempfile::TempDir;
 /// How long a server may take to say that it listens.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// What it says then, before its address.
-const READY: &str = "mcpd listening on http://";
+const READY: &str = "mcpd listening on ";
 
 /// The real server. Killed and waited for when it is dropped; shows its log if a test panics.
 pub struct Mcpd {
@@ -392,7 +392,7 @@ impl Logs {
     fn drain_stdout(&self, stdout: ChildStdout) -> mpsc::Receiver<SocketAddr> {
         let (tell, told) = mpsc::channel();
         self.drain(stdout, move |line| {
-            if let Some(addr) = line.trim().strip_prefix(READY) {
+            if let Some((_, addr)) = line.trim().strip_prefix(READY).and_then(|url| url.split_once("://")) {
                 let _nobody_waits = tell.send(addr.parse().expect("an address and a port"));
             }
         });

@@ -1,0 +1,113 @@
+//! Connections of clients: accepted, with TLS if there is a certificate, and answered until they are over.
+
+use crate::{
+    app::App,
+    frame::frame,
+    framing::{Ambiguous, Framing},
+    problem::Problem,
+    routes,
+    socket::ClientSocket,
+    tls::Arrival,
+};
+use axum::{Router, middleware::from_fn_with_state};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// How long the head of a request may take.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// The largest head of a request, in bytes and in headers.
+const HEAD_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 100;
+/// How long to wait when no connection can be accepted, for want of file descriptors for example.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// What every connection needs.
+pub(crate) struct Connections {
+    app: Arc<App>,
+    http: http1::Builder,
+    router: Router,
+    /// What is said to HTTP where TLS is spoken.
+    without_tls: Router,
+}
+
+impl Connections {
+    pub(crate) fn new(app: &Arc<App>) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEAD_MAX)
+            .max_buf_size(HEAD_MAX);
+        let message = "This port speaks TLS: write https:// instead of http://.";
+        let without_tls = Router::new()
+            .fallback(async move || Problem::Malformed(message.into()))
+            .layer(from_fn_with_state(Arc::clone(app), frame));
+        Self { app: Arc::clone(app), http, router: routes::router(Arc::clone(app)), without_tls }
+    }
+
+    /// Takes connections for ever.
+    pub(crate) async fn accept(self: &Arc<Self>, listener: &TcpListener, tasks: &TaskTracker) -> Infallible {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tasks.spawn(Arc::clone(self).attend(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    async fn attend(self: Arc<Self>, stream: TcpStream) {
+        // Without it the kernel holds back a token until the one before is acknowledged. A socket that is gone
+        // already shows at the first read.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.app.tls else { return self.converse(stream, &self.http, &self.router).await };
+        match tls.greet(stream).await {
+            Arrival::Tls(stream) => self.converse(*stream, &self.http, &self.router).await,
+            Arrival::Plain(stream) => {
+                let mut once = self.http.clone();
+                once.keep_alive(false);
+                self.converse(stream, &once, &self.without_tls).await;
+            }
+            Arrival::Gone => {}
+        }
+    }
+
+    /// Answers one request after the other. What ends a connection is between us and that client.
+    async fn converse<S>(&self, stream: S, http: &http1::Builder, router: &Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let ambiguous = Ambiguous::default();
+        let framing = Framing::new(ambiguous.clone());
+        let stream = ClientSocket::new(stream, framing, self.app.settings.client_stall_timeout);
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ambiguous.clone());
+            request
+        });
+        let service = TowerToHyperService::new(service);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let draining = &self.app.stop.draining;
+        if !draining.is_cancelled() {
+            tokio::select! {
+                _ = &mut connection => return,
+                () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+        }
+        let _ = connection.await;
+    }
+}
