@@ -36,7 +36,6 @@ pub mod registry;
 pub mod render;
 pub mod schemas;
 pub mod sse;
-pub mod strict_json;
 pub mod yaml;
 
 #[cfg(test)]

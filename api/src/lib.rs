@@ -19,6 +19,7 @@ pub mod paths;
 pub mod problem;
 pub mod rbac;
 pub mod secret;
+pub mod strict_json;
 
 pub use audit::{AuditEntry, AuditEvent, AuditHead, AuditPage, AuditSubject, AuditVerdict};
 pub use decision::{Decision, FailoverPolicy, Nonce, ProbeRequest};

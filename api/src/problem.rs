@@ -84,6 +84,8 @@ stable_words!(
         UpstreamError = "upstream_error",
         /// The upstream rejects the request itself. 400, 413 or 422.
         UpstreamRejected = "upstream_rejected",
+        /// The issuer of a token cannot be asked for its keys. 503.
+        IssuerUnavailable = "issuer_unavailable",
         /// The database cannot be asked. 503.
         DatabaseUnavailable = "database_unavailable",
         /// The database went away while a change was being committed; nobody knows whether it was made. 503.

@@ -6,6 +6,7 @@ use crate::{
     config::Settings,
     log::chain,
     metrics::Metrics,
+    oidc::Oidc,
     problem::Problem,
     proxy::Upstream,
     stop::Stop,
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) oidc: Oidc,
 }
 
 impl App {

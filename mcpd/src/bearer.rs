@@ -41,6 +41,13 @@ impl Bearer {
         TokenHash(Sha256::digest(self.secret.expose()).into())
     }
 
+    /// Says whether this is the secret that a hash is of. Takes the same time if there is no hash at all.
+    pub(crate) fn is_of(&self, stored: Option<&TokenHash>) -> bool {
+        let nobodys = TokenHash([0; 32]);
+        let matches = self.hash().matches(stored.unwrap_or(&nobodys));
+        matches & stored.is_some()
+    }
+
     /// The whole token, to be shown once to the one it was made for.
     pub(crate) fn reveal(&self) -> Secret {
         Secret::new(format!("{PREFIX}{}_{}", self.id, self.secret.expose()))
@@ -84,6 +91,8 @@ mod tests {
         let read = Bearer::parse(made.reveal().expose()).unwrap();
         assert_eq!(made.id(), read.id());
         assert!(TokenHash::from_hex(&made.hash().to_hex()).unwrap().matches(&read.hash()));
+        assert!(read.is_of(Some(&made.hash())) && !read.is_of(None));
+        assert!(!read.is_of(Some(&Bearer::generate().unwrap().hash())));
     }
 
     #[test]

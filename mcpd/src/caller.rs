@@ -3,38 +3,51 @@
 use crate::{
     app::App,
     bearer::{self, Bearer},
+    login::{Login, Shown},
+    oidc::Oidc,
     policy::{On, Rights, Verdict, decide, missing_rights},
     problem::Problem,
     record::Record,
-    store::{Moment, Snapshot, StoredToken, Who},
+    store::{Moment, Snapshot, Who},
 };
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, Uri, header, request::Parts};
 use jiff::Timestamp;
-use mcp_api::{Resource, RoleBinding, Subject, Verb};
-use std::sync::Arc;
+use mcp_api::{Resource, RoleBinding, Secret, Subject, Verb};
+use std::{borrow::Cow, sync::Arc};
 use tokio::time::Instant;
 
 /// Somebody who has shown a valid token, and the state that the request is decided on.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    token: StoredToken,
+    login: Login,
+    /// What an issuer's word adds up to; none if the snapshot has it as it is.
+    joined: Option<Arc<Rights>>,
     moment: Moment,
     record: Arc<Record>,
 }
 
 impl Caller {
-    pub(crate) fn subject(&self) -> &Subject {
-        &self.token.subject
+    fn new(login: Login, moment: Moment, record: Arc<Record>) -> Self {
+        let joined = match login.rights(&moment.snapshot) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(joined) => Some(Arc::new(joined)),
+        };
+        Self { login, joined, moment, record }
     }
 
-    pub(crate) fn token(&self) -> &StoredToken {
-        &self.token
+    pub(crate) fn subject(&self) -> &Subject {
+        self.login.subject()
+    }
+
+    /// What it has shown.
+    pub(crate) fn login(&self) -> &Login {
+        &self.login
     }
 
     /// Who this is, for the audit trail.
     pub(crate) fn who(&self) -> Who {
-        Who { subject: self.token.subject.clone(), token_id: self.token.id.clone() }
+        Who { subject: self.subject().clone(), token_id: self.login.id().to_owned() }
     }
 
     /// The time at which the request is decided.
@@ -57,7 +70,10 @@ impl Caller {
     }
 
     pub(crate) fn rights(&self) -> &Rights {
-        self.moment.snapshot.rights(self.subject())
+        match &self.joined {
+            Some(joined) => joined,
+            None => self.moment.snapshot.rights(self.subject()),
+        }
     }
 
     /// Lets the caller pass, or says "forbidden" in the same way whatever exists.
@@ -109,9 +125,8 @@ impl Caller {
 
     /// The same caller in a later state, if the token is still valid there.
     pub(crate) fn renewed(self, moment: Moment) -> Result<Self, Problem> {
-        let token = moment.snapshot.token(&self.token.id).filter(|token| token.is_valid(moment.now));
-        let token = token.ok_or(Problem::Unauthenticated)?.clone();
-        Ok(Self { token, moment, record: self.record })
+        let login = self.login.renewed(&moment).ok_or(Problem::Unauthenticated)?;
+        Ok(Self::new(login, moment, self.record))
     }
 }
 
@@ -120,27 +135,29 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let record = parts.extensions.get::<Arc<Record>>().ok_or(Problem::Internal)?;
-        let bearer = presented(&parts.headers, &parts.uri).ok_or(Problem::Unauthenticated)?;
-        let moment = app.store.moment().await?;
-        let token = moment.snapshot.token(bearer.id()).ok_or(Problem::Unauthenticated)?;
-        // The hash first: who does not know the secret learns nothing about the token.
-        if !token.hash.matches(&bearer.hash()) || !token.is_valid(moment.now) {
-            return Err(Problem::Unauthenticated);
-        }
-        record.caller_is(&token.subject);
-        Ok(Self { token: token.clone(), record: Arc::clone(record), moment })
+        let shown = presented(&parts.headers, &parts.uri).ok_or(Problem::Unauthenticated)?;
+        let (login, moment) = app.log_in(&shown, record).await?;
+        record.caller_is(login.subject());
+        Ok(Self::new(login, moment, Arc::clone(record)))
     }
 }
 
 /// The one token of a request: exactly one `Authorization` header, of scheme `Bearer`, and none in the URL.
-fn presented(headers: &HeaderMap, uri: &Uri) -> Option<Bearer> {
+fn presented(headers: &HeaderMap, uri: &Uri) -> Option<Shown> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    if uri.query().is_some_and(|query| query.contains(bearer::PREFIX)) {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Bearer::parse(token)).flatten()
+    let query = uri.query().unwrap_or_default();
+    if query.contains(bearer::PREFIX) || query.contains(token) {
+        return None;
+    }
+    if token.starts_with(bearer::PREFIX) {
+        return Bearer::parse(token).map(Shown::Token);
+    }
+    Oidc::is_jwt(token).then(|| Shown::Jwt(Secret::new(token)))
 }
 
 #[cfg(test)]
@@ -172,5 +189,12 @@ mod tests {
         }
         let leaked: Uri = format!("/?access_token={}", token()).parse().unwrap();
         assert!(presented(&headers(&[&good]), &leaked).is_none());
+        let jwt = "Bearer a.b.c".to_owned();
+        assert!(matches!(presented(&headers(&[&jwt]), &here), Some(Shown::Jwt(_))));
+        for odd in [&[&jwt, &jwt][..], &[&jwt, &good], &[&"bearer a.b".into()], &[&"Basic a.b.c".into()]] {
+            assert!(presented(&headers(odd), &here).is_none(), "{odd:?}");
+        }
+        let leaked: Uri = "/?access_token=a.b.c".parse().unwrap();
+        assert!(presented(&headers(&[&jwt]), &leaked).is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! Each value is judged by the argument that it stands for, so that file, environment and command line take the same
 //! words. It then becomes that argument's default: what the environment or the command line says goes before it.
 
+use crate::oidc::Issuer;
 use clap::{Arg, ArgAction, Command, error::ContextKind};
 use serde::{
     Deserializer,
@@ -21,12 +22,18 @@ const SIZE_MAX: u64 = 1 << 20;
 /// What no file can say: which file it is, and what ends the program at once.
 const NOT_HERE: [&str; 3] = ["config", "help", "version"];
 
+/// The key of [`Structured::oidc`].
+const OIDC: &str = "oidc";
+
 /// The keys with a structure of their own, which no flag can say.
 ///
 /// A new one is a field here and a variant of [`Known`], whose arms the compiler then asks for: its value is read by
 /// `map.next_value()`, so that its own type judges it and an error has its line.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Structured {}
+pub(crate) struct Structured {
+    /// Whose JWTs are taken as tokens.
+    pub(crate) oidc: Vec<Issuer>,
+}
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -176,6 +183,7 @@ impl<'de> Visitor<'de> for Whole<'_> {
                     let values = map.next_value_seed(Values(arg))?;
                     file.values.push((arg.get_id().to_string(), values));
                 }
+                Known::Oidc => file.structured.oidc = map.next_value()?,
             }
             seen.push(key);
         }
@@ -186,12 +194,14 @@ impl<'de> Visitor<'de> for Whole<'_> {
 /// A key that stands for something.
 enum Known<'c> {
     Flag(&'c Arg),
+    Oidc,
 }
 
 impl Known<'_> {
     fn name(&self) -> String {
         match self {
             Self::Flag(arg) => key_of(arg.get_long().unwrap_or_default()),
+            Self::Oidc => OIDC.to_owned(),
         }
     }
 }
@@ -220,6 +230,9 @@ impl<'c> Visitor<'_> for Key<'c, '_> {
     fn visit_str<E: de::Error>(self, key: &str) -> Result<Known<'c>, E> {
         if self.seen.iter().any(|seen| seen.name() == key) {
             return Err(E::custom(format!("`{key}` is there twice")));
+        }
+        if key == OIDC {
+            return Ok(Known::Oidc);
         }
         let arg = argument(self.command, key).ok_or_else(|| E::custom(unknown(self.command, key)))?;
         Ok(Known::Flag(arg))

@@ -77,9 +77,7 @@ fn fact(caller: &Caller, report: &FailoverReport) -> Fact {
 /// Says whether it was permitted with a token that is not the caller's, as happens where two people use one home. It
 /// makes no difference whether there is such a token, and whether it is still valid.
 fn is_anothers(caller: &Caller, report: &FailoverReport) -> bool {
-    let is_own =
-        |id: &String| caller.snapshot().token(id).is_some_and(|token| token.subject == *caller.subject());
-    !report.token_id.as_ref().is_none_or(is_own)
+    !report.token_id.as_ref().is_none_or(|id| caller.login().may_have_had(id, caller.snapshot()))
 }
 
 /// The field that cannot be taken, if there is one.

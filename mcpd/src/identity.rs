@@ -10,12 +10,12 @@ use axum::Json;
 use mcp_api::{CanI, CanIAnswer, LlmKey, Resource, Whoami};
 
 pub(crate) async fn whoami(caller: Caller) -> Json<Whoami> {
-    let token = caller.token();
+    let login = caller.login();
     Json(Whoami {
-        subject: token.subject.clone(),
-        groups: caller.snapshot().groups_of(&token.subject),
-        token_id: token.id.clone(),
-        token_expires_at: token.expires_at.map(|time| time.to_string()),
+        subject: login.subject().clone(),
+        groups: login.groups(caller.snapshot()),
+        token_id: login.id().to_owned(),
+        token_expires_at: login.expires_at().map(|time| time.to_string()),
     })
 }
 

@@ -21,6 +21,11 @@ impl Rights {
         Self(grants)
     }
 
+    /// Everything that several subjects may do, who are one for once.
+    pub(crate) fn joined<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        Self(all.flat_map(|rights| &rights.0).cloned().collect())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &RoleBinding> {
         self.0.iter().map(|grant| &grant.what)
     }

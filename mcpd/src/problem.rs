@@ -43,6 +43,8 @@ pub(crate) enum Problem {
     TooLarge(usize),
     /// A body that did not arrive in time.
     TooSlow,
+    /// The issuer of a token cannot be asked for its keys.
+    IssuerAway,
     /// The database cannot be asked.
     Database,
     /// The database went away while a change was being committed.
@@ -158,6 +160,10 @@ impl Problem {
             Self::TooSlow => {
                 say(StatusCode::REQUEST_TIMEOUT, Code::Invalid, Gateway, "The body did not arrive in time.")
             }
+            Self::IssuerAway => {
+                let message = "The issuer of this token cannot be asked for its keys just now; try again.";
+                say(StatusCode::SERVICE_UNAVAILABLE, Code::IssuerUnavailable, Gateway, message)
+            }
             Self::Database => {
                 let message = "The server's database cannot be asked just now; try again.";
                 say(StatusCode::SERVICE_UNAVAILABLE, Code::DatabaseUnavailable, Gateway, message)
@@ -192,7 +198,7 @@ impl Problem {
                 vec![decision_header(&Decision::Deny { nonce: nonce.clone() })]
             }
             Self::Revoked => vec![decision_header(&Decision::Deny { nonce: None })],
-            Self::Database | Self::ShuttingDown => {
+            Self::IssuerAway | Self::Database | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
             Self::Upstream(UpstreamProblem::RateLimited(Some(wait))) => {

@@ -7,6 +7,7 @@ use crate::{
     connections::Connections,
     database::Database,
     metrics::{self, Metrics},
+    oidc::Oidc,
     proxy::Upstream,
     stop::Stop,
     store,
@@ -44,8 +45,9 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     }
     let listener = listen(settings.listen).await?;
     let upstream = Upstream::new(&settings)?;
+    let oidc = Oidc::new(settings.structured.oidc.clone())?;
     let audit = Audit::begin(settings.audit, store.ledger());
-    let app = Arc::new(App { store, settings, tls, upstream, stop: Stop::default(), audit, metrics });
+    let app = Arc::new(App { store, settings, tls, upstream, stop: Stop::default(), audit, metrics, oidc });
     let _metrics = metrics::listen(&app).await?;
     if let Some(tls) = &app.tls {
         tokio::spawn(Arc::clone(tls).follow());

@@ -50,6 +50,9 @@ pub(crate) async fn create(
             }
             other => other,
         })?;
+    } else if caller.snapshot().subject(&subject).is_none() {
+        let why = "You have logged in by an issuer, and are not registered here: a token needs somebody to belong to.";
+        return Err(Problem::Invalid(why.into()));
     }
     caller.must_hold_unseen(caller.snapshot().rights(&subject).iter())?;
     let now = change.now();

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     audit,
     caller::Caller,
+    login::Login,
     problem::Problem,
     store::{Fact, Moment, StoreError, StoredLlm},
 };
@@ -46,14 +47,14 @@ pub(crate) struct Vigil(Pin<Box<dyn Future<Output = Breach> + Send>>);
 impl Vigil {
     /// Counts from when the right was asked for, which may be a while ago.
     pub(crate) fn new(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
-        let (token, id) = (caller.token().id.clone(), llm.id.clone());
+        let (login, id) = (caller.login().clone(), llm.id.clone());
         let cut = audit::cut(caller, &llm.spec.name, &id);
         let confirmed = caller.asked();
         let ending = app.stop.ending.clone();
         Self(Box::pin(async move {
             tokio::select! {
                 () = ending.cancelled() => Breach::ShuttingDown,
-                breach = watch(&app, &token, &id, confirmed, cut) => breach,
+                breach = watch(&app, &login, &id, confirmed, cut) => breach,
             }
         }))
     }
@@ -73,14 +74,14 @@ impl Vigil {
 /// cannot be asked for a while, and somebody else may have taken the right away on another server.
 ///
 /// Writes down what it cuts because the right is gone: `cut`.
-async fn watch(app: &App, token: &str, llm: &LlmId, mut confirmed: Instant, cut: Fact) -> Breach {
+async fn watch(app: &App, login: &Login, llm: &LlmId, mut confirmed: Instant, cut: Fact) -> Breach {
     let period = app.settings.stream_recheck;
     let mut next = confirmed + period / 2;
     loop {
         sleep_until(next).await;
         let asked = Instant::now();
         match timeout_at(confirmed + period, app.store.moment()).await {
-            Ok(Ok(moment)) if stands(&moment, token, llm) => {
+            Ok(Ok(moment)) if stands(&moment, login, llm) => {
                 confirmed = moment.asked;
                 next = confirmed + period / 2;
             }
@@ -98,7 +99,7 @@ async fn watch(app: &App, token: &str, llm: &LlmId, mut confirmed: Instant, cut:
     }
 }
 
-fn stands(moment: &Moment, token: &str, llm: &LlmId) -> bool {
-    let token = moment.snapshot.token(token).filter(|token| token.is_valid(moment.now));
-    token.is_some_and(|token| moment.snapshot.may_run(&token.subject, llm))
+fn stands(moment: &Moment, login: &Login, llm: &LlmId) -> bool {
+    let login = login.renewed(moment);
+    login.is_some_and(|login| moment.snapshot.may_run(&login.rights(&moment.snapshot), llm))
 }

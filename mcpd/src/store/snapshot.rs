@@ -149,9 +149,9 @@ impl Snapshot {
         live.any(|token| self.rights(&token.subject).iter().any(|what| *what == everything))
     }
 
-    /// Says whether an LLM is there and on, and `subject` may run it.
-    pub(crate) fn may_run(&self, subject: &Subject, id: &LlmId) -> bool {
+    /// Says whether an LLM is there and on, and who has `rights` may run it.
+    pub(crate) fn may_run(&self, rights: &Rights, id: &LlmId) -> bool {
         let Some(llm) = self.llm(&LlmKey::Id(id.clone())) else { return false };
-        llm.spec.enabled && self.rights(subject).allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()))
+        llm.spec.enabled && rights.allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()))
     }
 }

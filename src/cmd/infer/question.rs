@@ -4,8 +4,9 @@ use super::{InferArgs, schema::AnswerSchema, tools};
 use crate::{
     chat::{ChatRequest, Message, RESERVED},
     cmd::{Run, Usage},
-    files, strict_json, yaml,
+    files, yaml,
 };
+use mcp_api::strict_json;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;

@@ -2,8 +2,9 @@
 //! not every server keeps to what it is asked for.
 
 use super::question::structured;
-use crate::{chat::ToolCall, cmd::Usage, failover::Fault, limit::within, strict_json};
+use crate::{chat::ToolCall, cmd::Usage, failover::Fault, limit::within};
 use jsonschema::{ReferencingError, ValidationError, Validator, error::ValidationErrorKind};
+use mcp_api::strict_json;
 use serde_json::{Value, json};
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 

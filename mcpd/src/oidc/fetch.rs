@@ -1,0 +1,224 @@
+//! Asks an issuer for its keys: one or two small documents, over TLS, within a time. Follows no redirect, and goes nowhere
+//! that a token names.
+
+use super::{
+    jwk::{Keys, NotAKeySet},
+    settings::{self, Issuer},
+};
+use axum::body::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::timeout;
+use url::Url;
+
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest document, in bytes.
+const SIZE_MAX: usize = 256 << 10;
+/// The largest token for the issuer, in bytes.
+const BEARER_MAX: u64 = 16 << 10;
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotFetched {
+    #[error("there was no answer in time")]
+    TooLong,
+    #[error("there was no answer")]
+    NoAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the answer had the status {0}")]
+    Status(StatusCode),
+    #[error("the answer broke off, or is too large")]
+    Body,
+    #[error("the configuration document is not one of OpenID Connect")]
+    NoConfiguration,
+    #[error("the configuration document is that of another issuer")]
+    OtherIssuer,
+    #[error("the keys are not at an https URL")]
+    Unsafe,
+    #[error("the answer is no key set")]
+    NoKeys(#[from] NotAKeySet),
+    #[error("{0} does not hold a token")]
+    NoBearer(PathBuf),
+}
+
+/// Keys, and for how long the issuer says that they may be kept.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) keys: Keys,
+    pub(super) max_age: Option<Duration>,
+}
+
+/// Where the keys of one issuer are, and how to get there.
+#[derive(Debug)]
+pub(super) struct Source {
+    issuer: String,
+    jwks_url: Option<String>,
+    bearer_file: Option<PathBuf>,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+}
+
+/// Why an issuer cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoWay {
+    #[error("{0} holds no certificate of an authority")]
+    NoAuthority(PathBuf),
+    #[error("TLS cannot be used")]
+    Tls(#[from] rustls::Error),
+    #[error("the authorities of this system cannot be read")]
+    System(#[from] std::io::Error),
+}
+
+impl Source {
+    /// Reads the authorities that are trusted; connects to nobody yet.
+    pub(super) fn of(issuer: &Issuer) -> Result<Self, NoWay> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let provider = Arc::new(ring::default_provider());
+        let builder = match &issuer.ca_file {
+            None => HttpsConnectorBuilder::new().with_provider_and_platform_verifier(provider)?,
+            Some(path) => {
+                let config =
+                    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+                let config = config.with_root_certificates(authorities(path)?).with_no_client_auth();
+                HttpsConnectorBuilder::new().with_tls_config(config)
+            }
+        };
+        // Which of the two it is was checked when the URL was read.
+        let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
+        Ok(Self {
+            issuer: issuer.issuer.clone(),
+            jwks_url: issuer.jwks_url.clone(),
+            bearer_file: issuer.bearer_file.clone(),
+            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector),
+        })
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, NoWay> {
+    let none = || NoWay::NoAuthority(path.into());
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|_| none())? {
+        store.add(certificate.map_err(|_| none())?).map_err(|_| none())?;
+    }
+    if store.is_empty() { Err(none()) } else { Ok(store) }
+}
+
+/// Asks for the keys.
+pub(super) async fn keys(source: &Source) -> Result<Fetched, NotFetched> {
+    timeout(PATIENCE, asked(source)).await.map_err(|_| NotFetched::TooLong)?
+}
+
+async fn asked(source: &Source) -> Result<Fetched, NotFetched> {
+    let url = match &source.jwks_url {
+        Some(url) => url.clone(),
+        None => discovered(source).await?,
+    };
+    let bearer = source.bearer_file.as_deref().map(bearer).transpose()?;
+    let (headers, body) = source.get(&url, bearer).await?;
+    Ok(Fetched { keys: Keys::parse(&body)?, max_age: max_age(&headers) })
+}
+
+/// `OpenID` Connect Discovery 1.0, section 4: the issuer that it names must be the one that was asked.
+async fn discovered(source: &Source) -> Result<String, NotFetched> {
+    let url = format!("{}/.well-known/openid-configuration", source.issuer.trim_end_matches('/'));
+    let (_, body) = source.get(&url, None).await?;
+    let Configuration { issuer, jwks_uri } = json(&body).ok_or(NotFetched::NoConfiguration)?;
+    if issuer != source.issuer {
+        return Err(NotFetched::OtherIssuer);
+    }
+    let is_safe = Url::parse(&jwks_uri).is_ok_and(|url| settings::is_safe(&url));
+    if is_safe { Ok(jwks_uri) } else { Err(NotFetched::Unsafe) }
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    issuer: String,
+    jwks_uri: String,
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
+}
+
+impl Source {
+    async fn get(&self, url: &str, bearer: Option<HeaderValue>) -> Result<(HeaderMap, Bytes), NotFetched> {
+        let mut request = Request::get(url)
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")));
+        if let Some(bearer) = bearer {
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
+        let request = request.body(Empty::new()).map_err(|error| NotFetched::NoAnswer(error.into()))?;
+        let answer =
+            self.client.request(request).await.map_err(|error| NotFetched::NoAnswer(error.into()))?;
+        if answer.status() != StatusCode::OK {
+            return Err(NotFetched::Status(answer.status()));
+        }
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, SIZE_MAX).collect().await.map_err(|_| NotFetched::Body)?;
+        Ok((head.headers, body.to_bytes()))
+    }
+}
+
+/// Read each time: a projected token of Kubernetes is replaced every hour.
+fn bearer(path: &Path) -> Result<HeaderValue, NotFetched> {
+    use std::io::Read as _;
+    let none = || NotFetched::NoBearer(path.into());
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|_| none())?;
+    file.take(BEARER_MAX).read_to_string(&mut text).map_err(|_| none())?;
+    let token = text.trim_end_matches(['\r', '\n']);
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(none());
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| none())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// `max-age` of `Cache-Control`; zero if nothing may be kept.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::CACHE_CONTROL)?.to_str().ok()?.to_ascii_lowercase();
+    let mut directives = text.split(',').map(str::trim);
+    if directives.clone().any(|one| one == "no-store" || one == "no-cache") {
+        return Some(Duration::ZERO);
+    }
+    let seconds = directives.find_map(|one| one.strip_prefix("max-age="))?;
+    // One that is too large for a number is cut to the bound like every other.
+    Some(Duration::from_secs(seconds.trim_matches('"').parse::<u32>().unwrap_or(u32::MAX).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_keys_may_be_kept_is_read_as_it_is_said() {
+        let of = |text: &'static str| {
+            let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_static(text))]);
+            max_age(&headers).map(|age| age.as_secs())
+        };
+        assert_eq!(of("public, max-age=300"), Some(300));
+        assert_eq!(of("Max-Age=\"60\""), Some(60));
+        assert_eq!(of("no-store, max-age=300"), Some(0));
+        assert_eq!(of("public"), None);
+        assert_eq!(of("max-age=99999999999999"), Some(u32::MAX.into()));
+        assert_eq!(max_age(&HeaderMap::new()), None);
+    }
+}
