@@ -1,6 +1,9 @@
 //! The settings of a serving process, as they are written on the command line, in `MCPD_*`, or in a file.
 
-use crate::{audit::Policy, config_file::Structured, metrics::MetricsSettings, tls::TlsSettings};
+use crate::{
+    audit::Policy, config_file::Structured, metrics::MetricsSettings, proxy::UpstreamSettings,
+    tls::TlsSettings,
+};
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
 
@@ -35,17 +38,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "MCPD_AUDIT", value_enum, default_value = "best-effort", value_name = "POLICY")]
     pub(crate) audit: Policy,
 
-    /// How long a connection to an upstream may take, with TLS
-    #[arg(long, env = "MCPD_UPSTREAM_CONNECT_TIMEOUT", default_value = "5s", value_parser = interval, value_name = "TIME")]
-    pub(crate) upstream_connect_timeout: Duration,
-
-    /// How long an upstream may take to begin its answer
-    #[arg(long, env = "MCPD_UPSTREAM_FIRST_BYTE_TIMEOUT", default_value = "300s", value_parser = interval, value_name = "TIME")]
-    pub(crate) upstream_first_byte_timeout: Duration,
-
-    /// How long an upstream may be silent within its answer
-    #[arg(long, env = "MCPD_UPSTREAM_IDLE_TIMEOUT", default_value = "120s", value_parser = interval, value_name = "TIME")]
-    pub(crate) upstream_idle_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamSettings,
 
     /// How long a client may take nothing of its answer
     #[arg(long, env = "MCPD_CLIENT_STALL_TIMEOUT", default_value = "60s", value_parser = interval, value_name = "TIME")]
@@ -66,7 +60,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A time that is not zero.
-fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
     if time.is_zero() { Err("this time must not be zero".to_owned()) } else { Ok(time) }
 }

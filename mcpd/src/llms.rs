@@ -65,7 +65,8 @@ pub(crate) async fn create(
     let llm = StoredLlm { id: ids::llm_id()?, spec, created_at: now, updated_at: now };
     change.insert_llm(&llm).await?;
     terms.settle(change).await?;
-    let warnings = Vec::from_iter(reuse::warning(&caller, Kind::Llm, llm.spec.name.as_str()));
+    let reused = reuse::warning(&caller, Kind::Llm, llm.spec.name.as_str());
+    let warnings = reused.into_iter().chain(app.upstream.out_of_reach(&llm.spec)).collect();
     let shown = Llm { warnings, ..llm.shown_with(caller.verbs_on(&llm)) };
     Ok(terms.stamp(versioned(&ETag::of(&llm.spec), (StatusCode::CREATED, Json(shown)))))
 }
@@ -111,7 +112,8 @@ async fn rewrite(
     if spec == old.spec {
         return Ok(terms.stamp(versioned(&ETag::of(&spec), old.stamp(Json(old.shown())))));
     }
-    let warnings = Vec::from_iter(llm_rules::lost_key(&old.spec, &spec));
+    let lost_key = llm_rules::lost_key(&old.spec, &spec);
+    let warnings = lost_key.into_iter().chain(app.upstream.out_of_reach(&spec)).collect();
     let new = StoredLlm { id: old.id.clone(), spec, created_at: old.created_at, updated_at: change.now() };
     change.update_llm(&new).await?;
     terms.settle(change).await?;

@@ -44,7 +44,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
         );
     }
     let listener = listen(settings.listen).await?;
-    let upstream = Upstream::new(&settings)?;
+    let upstream = Upstream::new(&settings.upstream)?;
     let oidc = Oidc::new(settings.structured.oidc.clone())?;
     let audit = Audit::begin(settings.audit, store.ledger());
     let app = Arc::new(App { store, settings, tls, upstream, stop: Stop::default(), audit, metrics, oidc });

@@ -28,8 +28,12 @@ pub(crate) fn of_error(
     };
     let (shown, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
     let flag = shown.strip_prefix("--")?.split(' ').next()?;
-    let (_, name) = all(command).find(|(arg, _)| arg.get_long() == Some(flag))?;
-    value_of(&name).is_some_and(|there| there.to_str() == Some(value)).then_some(name)
+    let (arg, name) = all(command).find(|(arg, _)| arg.get_long() == Some(flag))?;
+    let (there, delimiter) = (value_of(&name)?, arg.get_value_delimiter());
+    let there = there.to_str()?;
+    let has_it =
+        there == value || delimiter.is_some_and(|comma| there.split(comma).any(|part| part == value));
+    has_it.then_some(name)
 }
 
 /// Every argument that a variable can stand for, with its name.

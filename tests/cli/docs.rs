@@ -18,7 +18,8 @@ mcpd() {
     stop
     # What the one before said must not be taken for what this one says.
     : > "$HOME/serve.log"
-    command mcpd serve >> "$HOME/serve.log" 2>&1 &
+    # The service reads its EnvironmentFile each time.
+    (set -a; if [ -f "$HOME/mcpd.env" ]; then . "$HOME/mcpd.env"; fi; exec mcpd serve) >> "$HOME/serve.log" 2>&1 &
     server=$!
     until grep -q '^mcpd listening' "$HOME/serve.log"; do
         kill -0 "$server" || { cat "$HOME/serve.log" >&2; return 1; }
@@ -51,6 +52,7 @@ impl Reader {
         let upstream = upstream.strip_prefix("http://").unwrap_or(&upstream);
         let upstream = upstream.trim_end_matches("/v1").trim_end_matches('/');
         let text = text.replace("127.0.0.1:3100", &self.listen).replace("127.0.0.1:8000", upstream);
+        let text = text.replace("/etc/mcpd.env", &self.home.path().join("mcpd.env").display().to_string());
         self.exchanged.iter().fold(text, |text, (from, to)| text.replace(from, to))
     }
 

@@ -5,23 +5,20 @@ use super::{
     jwk::{Keys, NotAKeySet},
     settings::{self, Issuer},
 };
+use crate::{
+    http_client::{ExchangeError, HttpClient},
+    reach::Reach,
+};
 use axum::body::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::{BodyExt, Full, Limited};
 use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
+    RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 use tokio::time::timeout;
@@ -40,7 +37,9 @@ pub(crate) enum NotFetched {
     #[error("there was no answer in time")]
     TooLong,
     #[error("there was no answer")]
-    NoAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    NoAnswer(#[source] ExchangeError),
+    #[error("{0} can be no URL of a request")]
+    NoUrl(String),
     #[error("the answer had the status {0}")]
     Status(StatusCode),
     #[error("the answer broke off, or is too large")]
@@ -70,7 +69,7 @@ pub(super) struct Source {
     issuer: String,
     jwks_url: Option<String>,
     bearer_file: Option<PathBuf>,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient,
 }
 
 /// Why an issuer cannot be asked at all.
@@ -80,32 +79,21 @@ pub(crate) enum NoWay {
     NoAuthority(PathBuf),
     #[error("TLS cannot be used")]
     Tls(#[from] rustls::Error),
-    #[error("the authorities of this system cannot be read")]
-    System(#[from] std::io::Error),
 }
 
 impl Source {
     /// Reads the authorities that are trusted; connects to nobody yet.
     pub(super) fn of(issuer: &Issuer) -> Result<Self, NoWay> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        let provider = Arc::new(ring::default_provider());
-        let builder = match &issuer.ca_file {
-            None => HttpsConnectorBuilder::new().with_provider_and_platform_verifier(provider)?,
-            Some(path) => {
-                let config =
-                    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-                let config = config.with_root_certificates(authorities(path)?).with_no_client_auth();
-                HttpsConnectorBuilder::new().with_tls_config(config)
-            }
+        // Which issuers there are, and where, is said by whoever runs this server.
+        let client = match &issuer.ca_file {
+            None => HttpClient::new(Reach::Anywhere)?,
+            Some(path) => HttpClient::trusting(Reach::Anywhere, authorities(path)?)?,
         };
-        // Which of the two it is was checked when the URL was read.
-        let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
         Ok(Self {
             issuer: issuer.issuer.clone(),
             jwks_url: issuer.jwks_url.clone(),
             bearer_file: issuer.bearer_file.clone(),
-            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector),
+            client,
         })
     }
 }
@@ -164,9 +152,8 @@ impl Source {
         if let Some(bearer) = bearer {
             request = request.header(header::AUTHORIZATION, bearer);
         }
-        let request = request.body(Empty::new()).map_err(|error| NotFetched::NoAnswer(error.into()))?;
-        let answer =
-            self.client.request(request).await.map_err(|error| NotFetched::NoAnswer(error.into()))?;
+        let request = request.body(Full::default()).map_err(|_| NotFetched::NoUrl(url.to_owned()))?;
+        let answer = self.client.exchange(request, PATIENCE).await.map_err(NotFetched::NoAnswer)?;
         if answer.status() != StatusCode::OK {
             return Err(NotFetched::Status(answer.status()));
         }

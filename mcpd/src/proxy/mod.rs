@@ -6,11 +6,13 @@ mod key;
 mod marker;
 mod prompt;
 mod relay;
+mod settings;
 mod upstream;
 mod verdict;
 mod vigil;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use prompt::Prompt;
+pub(crate) use settings::UpstreamSettings;
 pub(crate) use upstream::Upstream;
 pub(crate) use vigil::Vigil;

@@ -1,67 +1,61 @@
 //! One request to an upstream: our headers and our key, no redirects, every wait bounded.
 
 use super::{
-    Endpoint, Vigil, key,
+    Endpoint, UpstreamSettings, Vigil, key,
     relay::Relay,
     verdict::{Head, judge, rejection},
 };
 use crate::{
-    config::Settings,
+    http_client::{ExchangeError, HttpClient, address},
     log::chain,
     problem::{Problem, UpstreamProblem},
+    reach::Reach,
     record::Record,
 };
 use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
 use mcp_api::{LlmSpec, Secret, headers};
-use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
-use tower::{BoxError, timeout::Timeout, util::BoxCloneSyncService};
-
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Connector = BoxCloneSyncService<Uri, Stream, BoxError>;
+use std::{net::IpAddr, sync::Arc};
+use tokio::time::timeout;
+use url::{Host, Url};
 
 /// As much of a rejection is read; its reason stands near its start.
 const REJECTION_MAX: usize = 64 << 10;
-/// Shorter than the 5 s after which uvicorn, and with it vLLM, closes an idle connection: the one who closes first
-/// must be us, or a prompt meets a closing connection.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-/// The largest head of an answer, in bytes.
-const HEAD_MAX: usize = 64 << 10;
 
 /// The way to all upstreams.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client<Connector, Full<Bytes>>,
-    first_byte: Duration,
-    idle: Duration,
+    client: HttpClient,
+    settings: UpstreamSettings,
 }
 
 impl Upstream {
     /// Prepares connections; makes none.
-    pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let connector = Timeout::new(connector()?, settings.upstream_connect_timeout);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .http1_max_buf_size(HEAD_MAX)
-            .build(BoxCloneSyncService::new(connector));
-        Ok(Self {
-            client,
-            first_byte: settings.upstream_first_byte_timeout,
-            idle: settings.upstream_idle_timeout,
-        })
+    pub(crate) fn new(settings: &UpstreamSettings) -> anyhow::Result<Self> {
+        let reach = Reach::Public(settings.upstream_allow.clone());
+        Ok(Self { client: HttpClient::new(reach)?, settings: settings.clone() })
+    }
+
+    /// What whoever describes an LLM should know if this server will not connect to it. A name may mean anything, and
+    /// is judged when it is used.
+    pub(crate) fn out_of_reach(&self, llm: &LlmSpec) -> Option<String> {
+        let literal = |url: &String| match Url::parse(url).ok()?.host()? {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        };
+        let addresses = llm.nodes().iter().filter_map(literal);
+        let refused: Vec<_> = addresses.filter(|address| !self.client.reach().allows(*address)).collect();
+        let first = refused.first()?;
+        Some(format!(
+            "This server does not connect to {first}: it is no address of the internet, and --upstream-allow \
+             (MCPD_UPSTREAM_ALLOW) does not list it."
+        ))
     }
 
     /// Asks for what `endpoint` is and gives back the answer as it begins. Dropping it hangs up on the upstream.
@@ -78,7 +72,7 @@ impl Upstream {
         let key = self.key(llm).await?;
         let request = request(llm, endpoint, prompt, accept, key.as_ref(), record)?;
         let answer = tokio::select! {
-            answer = timeout(self.first_byte, self.client.request(request)) => answer,
+            answer = timeout(self.settings.upstream_first_byte_timeout, self.ask(request)) => answer,
             breach = vigil.breach() => return Err(breach.problem()),
         };
         let answer = answer.map_err(|_| Problem::Upstream(UpstreamProblem::Timeout))?.map_err(|error| {
@@ -86,11 +80,12 @@ impl Upstream {
             Problem::Upstream(UpstreamProblem::Unavailable)
         })?;
         let (head, body) = answer.into_parts();
+        let idle = self.settings.upstream_idle_timeout;
         let relay = match judge(&head, endpoint) {
-            Head::Stream => Relay::stream(endpoint, body, vigil, self.idle, Arc::clone(record)),
-            Head::Whole => Relay::whole(body, vigil, self.idle, Arc::clone(record)),
+            Head::Stream => Relay::stream(endpoint, body, vigil, idle, Arc::clone(record)),
+            Head::Whole => Relay::whole(body, vigil, idle, Arc::clone(record)),
             Head::Rejected(status) => {
-                let read = timeout(self.idle, read_rejection(body)).await.unwrap_or_default();
+                let read = timeout(idle, read_rejection(body)).await.unwrap_or_default();
                 return Err(rejection(status, &read, key.as_ref()));
             }
             Head::Problem(problem) => return Err(Problem::Upstream(problem)),
@@ -102,6 +97,16 @@ impl Upstream {
         Ok(response)
     }
 
+    async fn ask(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<hyper::Response<Incoming>, ExchangeError> {
+        let limit = self.settings.upstream_connect_timeout;
+        let mut wire = self.client.connect(request.uri(), limit).await?;
+        address(&mut request);
+        wire.send_request(request).await.map_err(ExchangeError::Broken)
+    }
+
     async fn key(&self, llm: &LlmSpec) -> Result<Option<Secret>, Problem> {
         let Some(reference) = &llm.api_key_ref else { return Ok(None) };
         key::read(reference).await.map(Some).map_err(|error| {
@@ -109,16 +114,6 @@ impl Upstream {
             Problem::Upstream(UpstreamProblem::Auth)
         })
     }
-}
-
-/// TCP without delay, and TLS as this system trusts it.
-fn connector() -> anyhow::Result<HttpsConnector<HttpConnector>> {
-    let mut tcp = HttpConnector::new();
-    tcp.set_nodelay(true);
-    tcp.enforce_http(false);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = HttpsConnectorBuilder::new().with_provider_and_platform_verifier(provider)?;
-    Ok(tls.https_or_http().enable_http1().wrap_connector(tcp))
 }
 
 /// Writes the request. Of the caller's headers only `Accept` goes on, never its token.

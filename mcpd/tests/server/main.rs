@@ -23,6 +23,7 @@ mod replicas;
 mod rights;
 mod routes;
 mod secrets;
+mod ssrf;
 mod start;
 mod stolen;
 mod streams;

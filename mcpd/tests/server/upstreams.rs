@@ -26,18 +26,18 @@ fn nodes_times_and_limits_are_kept_as_they_are_described() {
     let mut sent = whole.clone();
     sent.as_object_mut().unwrap().remove("url");
     let token = mcpd.admin_token().to_owned();
-    mcpd.api("POST", "/api/v1/llms", &token, &sent).expect_success("it is made");
+    let _done = mcpd.api("POST", "/api/v1/llms", &token, &sent).expect_success("it is made");
     assert_eq!(described(&mcpd), whole);
     mcpd.restart();
     assert_eq!(described(&mcpd), whole, "it is in the database");
     // Written as it is shown, it is what is there already.
     let before: Value = mcpd.request("GET", CHAT, Some(&token), &[], b"").json();
-    mcpd.api("PUT", CHAT, &token, &whole).expect_success("it is written as it is shown");
+    let _done = mcpd.api("PUT", CHAT, &token, &whole).expect_success("it is written as it is shown");
     assert_eq!(mcpd.request("GET", CHAT, Some(&token), &[], b"").json::<Value>(), before);
     let patch = json!({
         "urls": null, "timeouts": {"idleSeconds": null}, "limits": {"concurrent": null, "perToken": null},
     });
-    mcpd.api("PATCH", CHAT, &token, &patch).expect_success("it is changed");
+    let _done = mcpd.api("PATCH", CHAT, &token, &patch).expect_success("it is changed");
     mcpd.restart();
     let left = json!({
         "name": "chat", "type": "vllm", "model": "m",

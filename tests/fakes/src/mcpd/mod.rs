@@ -71,7 +71,8 @@ impl McpdBuilder {
         self
     }
 
-    /// A variable of its environment, which has nothing but `PATH` and `HOME` otherwise.
+    /// A variable of its environment, which has nothing but `PATH`, `HOME` and `MCPD_UPSTREAM_ALLOW` otherwise, the
+    /// last with the loopback.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
@@ -144,6 +145,8 @@ impl McpdBuilder {
             // Only there when coverage is measured.
             .envs(env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
             .env("HOME", dir)
+            // Upstreams in tests are on this machine. A test that is about what may be reached says it itself.
+            .env("MCPD_UPSTREAM_ALLOW", "127.0.0.0/8,::1/128")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(dir)
             .stdin(Stdio::null());
