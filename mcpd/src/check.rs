@@ -4,6 +4,7 @@ use crate::{
     config::Settings,
     database::Database,
     log::chain,
+    oidc::Oidc,
     store::{self, Finding},
     tls::{Pair, PairFiles},
 };
@@ -19,6 +20,13 @@ pub(crate) async fn check(
     let mut findings = Vec::new();
     if let Some(files) = settings.tls.files()? {
         findings.push(tls(&files, Timestamp::now()));
+    }
+    let issuers = &settings.structured.oidc;
+    if !issuers.is_empty() {
+        findings.push(match Oidc::new(issuers.clone()) {
+            Ok(_) => Finding::good(format!("OIDC issuers: {}", issuers.len())),
+            Err(error) => Finding::bad(format!("OIDC: {}", chain(&error))),
+        });
     }
     match store::inspect(database).await {
         Ok(found) => findings.extend(found),

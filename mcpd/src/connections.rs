@@ -4,21 +4,25 @@ use crate::{
     app::App,
     frame::frame,
     framing::{Ambiguous, Framing},
+    ids,
     problem::Problem,
     routes,
     socket::ClientSocket,
     tls::Arrival,
 };
-use axum::{Router, middleware::from_fn_with_state};
+use axum::{Router, middleware::from_fn_with_state, response::IntoResponse};
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::{
+    body::Incoming,
+    server::conn::http1::{self, Parts},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 use tokio_util::task::TaskTracker;
@@ -31,6 +35,21 @@ const HEAD_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 100;
 /// How long to wait when no connection can be accepted, for want of file descriptors for example.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// Answers a head that did not come to its end, which the HTTP library leaves without a word.
+async fn too_slow(mut stream: impl AsyncWrite + Unpin) {
+    let problem = Problem::TooSlow;
+    let Ok(id) = ids::request_id() else { return };
+    let Ok(body) = serde_json::to_string(&problem.body(&id)) else { return };
+    let status = problem.into_response().status();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // Whether somebody still listens is their business.
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
 
 /// What every connection needs.
 pub(crate) struct Connections {
@@ -100,14 +119,22 @@ impl Connections {
             request
         });
         let service = TowerToHyperService::new(service);
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
         let draining = &self.app.stop.draining;
-        if !draining.is_cancelled() {
-            tokio::select! {
-                _ = &mut connection => return,
-                () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        let has_begun_before = !draining.is_cancelled();
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = draining.cancelled(), if has_begun_before => {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        if ended.is_err_and(|error| error.is_timeout()) {
+            let Parts { io, read_buf, .. } = connection.into_parts();
+            // A client that has not even begun to ask would take an answer for that to its next question.
+            if !read_buf.is_empty() {
+                too_slow(io.into_inner()).await;
             }
         }
-        let _ = connection.await;
     }
 }

@@ -27,6 +27,10 @@ use std::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 
+/// What is said to a request that two readers may cut at different places.
+const AMBIGUOUS: &str = "The request can be read in two ways: its lines must end in CR LF, and its body must have one length, \
+                         as a number or as chunks.";
+
 /// The outermost layer of the router.
 pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let record = Arc::new(Record::new(&request, Arc::clone(&app.metrics)));
@@ -35,8 +39,9 @@ pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, nex
     let is_head = request.method() == Method::HEAD;
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
 
-    let answered = if request.extensions().get().is_some_and(Ambiguous::is_found) {
-        Problem::Malformed("The length of the body is given twice.".into()).into_response()
+    let is_ambiguous = request.extensions().get().is_some_and(Ambiguous::is_found);
+    let answered = if is_ambiguous {
+        Problem::Malformed(AMBIGUOUS.into()).into_response()
     } else if app.stop.draining.is_cancelled() && !is_about_health(&request) {
         Problem::ShuttingDown.into_response()
     } else {
@@ -52,7 +57,7 @@ pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, nex
         headers.insert(REQUEST_ID, id);
     }
     // Nothing after a chunked body is read on its connection: see [`crate::framing`].
-    if is_chunked || app.stop.leaving.is_cancelled() {
+    if is_chunked || is_ambiguous || app.stop.leaving.is_cancelled() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     record.answers(response.status());

@@ -1,8 +1,9 @@
-//! Finds the request whose length is given twice, by `Content-Length` and by `Transfer-Encoding`.
+//! Finds the request that two readers in a row may cut at different places: then one of them takes a part of a body for
+//! the next request.
 //!
-//! Two readers in a row may believe different ones, and then one of them takes a part of the body for the next
-//! request. The HTTP library follows the second and drops the first before anybody can see it, so the bytes are
-//! looked at on their way in. Nothing here changes them, and nothing but this one question is answered here.
+//! Its length is given twice, or in a way that readers take differently, or its lines end in something else than CR LF.
+//! The HTTP library is generous with some of these, so the bytes are looked at on their way in. Nothing here changes
+//! them, and nothing but this one question is answered here.
 
 use memchr::memchr;
 use std::sync::{
@@ -18,11 +19,13 @@ const LINE_MAX: usize = 256;
 pub(crate) struct Framing {
     place: Place,
     line: Vec<u8>,
+    /// The last byte of the line so far, also of one that is too long to be kept.
+    last: u8,
     head: Head,
     ambiguous: Ambiguous,
 }
 
-/// Whether a request with two lengths has come on a connection. Clones are the same answer.
+/// Whether such a request has come on a connection. Clones are the same answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ambiguous(Arc<AtomicBool>);
 
@@ -45,13 +48,14 @@ enum Place {
 struct Head {
     has_request_line: bool,
     is_encoded: bool,
-    /// Nothing if there is none; an error if it is no number.
-    length: Option<Result<u64, ()>>,
+    /// Nothing if there is none.
+    length: Option<u64>,
+    is_ambiguous: bool,
 }
 
 impl Framing {
     pub(crate) fn new(ambiguous: Ambiguous) -> Self {
-        Self { place: Place::Head, line: Vec::new(), head: Head::default(), ambiguous }
+        Self { place: Place::Head, line: Vec::new(), last: 0, head: Head::default(), ambiguous }
     }
 
     /// Sees the next bytes.
@@ -76,8 +80,10 @@ impl Framing {
         let (part, rest) = end.map_or((bytes, &[][..]), |end| (&bytes[..end], &bytes[end + 1..]));
         let room = LINE_MAX - self.line.len();
         self.line.extend_from_slice(&part[..part.len().min(room)]);
+        self.last = part.last().copied().unwrap_or(self.last);
         if end.is_some() {
             let line = std::mem::take(&mut self.line);
+            self.head.is_ambiguous |= std::mem::take(&mut self.last) != b'\r';
             self.line_is(line.strip_suffix(b"\r").unwrap_or(&line));
         }
         rest
@@ -95,14 +101,15 @@ impl Framing {
 
     fn head_is_complete(&mut self) {
         let head = std::mem::take(&mut self.head);
+        if head.is_ambiguous || (head.is_encoded && head.length.is_some()) {
+            self.ambiguous.0.store(true, Ordering::Release);
+            self.place = Place::Over;
+            return;
+        }
         self.place = match (head.is_encoded, head.length) {
-            (true, Some(_)) => {
-                self.ambiguous.0.store(true, Ordering::Release);
-                Place::Over
-            }
-            (true, None) | (false, Some(Err(()))) => Place::Over,
-            (false, Some(Ok(0)) | None) => Place::Head,
-            (false, Some(Ok(length))) => Place::Body(length),
+            (true, _) => Place::Over,
+            (false, Some(0) | None) => Place::Head,
+            (false, Some(length)) => Place::Body(length),
         };
     }
 }
@@ -112,12 +119,20 @@ impl Head {
         let Some(colon) = memchr(b':', line) else { return };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.is_ambiguous |= self.is_encoded || !value.eq_ignore_ascii_case(b"chunked");
             self.is_encoded = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            let number = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-            self.length = Some(number.ok_or(()));
+            let length = number(value);
+            self.is_ambiguous |= self.length.is_some() || length.is_none();
+            self.length = length.or(Some(0));
         }
     }
+}
+
+/// Digits and nothing else: no sign, no list.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit).then_some(text)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -138,12 +153,37 @@ mod tests {
     fn x04_two_lengths_are_found_in_either_order_and_any_spelling() {
         for bytes in [
             BOTH,
-            "POST / HTTP/1.1\nTRANSFER-ENCODING: chunked\ncontent-length:4\n\n",
+            "POST / HTTP/1.1\r\nTRANSFER-ENCODING: chunked\r\ncontent-length:4\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n",
             "\r\n\r\nPOST / HTTP/1.1\r\nTransfer-Encoding: x, chunked\r\nA: b\r\nContent-Length: 0\r\n\r\n",
         ] {
             assert!(is_ambiguous([bytes.as_bytes()]), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn x04_a_length_that_readers_may_take_differently_is_none() {
+        for lines in [
+            "Content-Length: 4\r\nContent-Length: 4\r\n",
+            "Content-Length: 4, 4\r\n",
+            "Content-Length: +4\r\n",
+            "Content-Length: 0x4\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Content-Length : 4\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: chunked, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "A: b\n",
+            "A: b\r\r\n\n",
+        ] {
+            let bytes = format!("POST / HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+            assert!(is_ambiguous([bytes.as_bytes()]), "{lines:?}");
+        }
+        // Also where the line is longer than what is kept of it.
+        let long = format!("GET / HTTP/1.1\r\nA: {}\n\r\n", "x".repeat(2 * LINE_MAX));
+        assert!(is_ambiguous(long.as_bytes().chunks(7)));
+        assert!(!is_ambiguous(long.replace("x\n", "x\r\n").as_bytes().chunks(7)));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) enum Problem {
     NotJson,
     /// A body over the limit, in bytes.
     TooLarge(usize),
-    /// A body that did not arrive in time.
+    /// A request that did not arrive in time.
     TooSlow,
     /// The issuer of a token cannot be asked for its keys.
     IssuerAway,
@@ -157,9 +157,12 @@ impl Problem {
                 let message = format!("The body is larger than {limit} bytes, the limit of this server.");
                 say(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, Gateway, message)
             }
-            Self::TooSlow => {
-                say(StatusCode::REQUEST_TIMEOUT, Code::Invalid, Gateway, "The body did not arrive in time.")
-            }
+            Self::TooSlow => say(
+                StatusCode::REQUEST_TIMEOUT,
+                Code::Invalid,
+                Gateway,
+                "The request did not arrive in time.",
+            ),
             Self::IssuerAway => {
                 let message = "The issuer of this token cannot be asked for its keys just now; try again.";
                 say(StatusCode::SERVICE_UNAVAILABLE, Code::IssuerUnavailable, Gateway, message)

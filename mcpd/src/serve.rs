@@ -50,7 +50,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     let app = Arc::new(App { store, settings, tls, upstream, stop: Stop::default(), audit, metrics, oidc });
     let _metrics = metrics::listen(&app).await?;
     if let Some(tls) = &app.tls {
-        tokio::spawn(Arc::clone(tls).follow());
+        tokio::spawn(Arc::clone(tls).follow(app.metrics.tls_expiry.clone()));
     }
     announce(listener.local_addr()?, app.tls.as_deref());
 

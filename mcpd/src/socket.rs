@@ -1,4 +1,4 @@
-//! The socket of a client: it must go on taking what it asked for, and its requests must have one length.
+//! The socket of a client: it must go on taking what it asked for, and its requests must be readable in one way.
 
 use crate::framing::Framing;
 use std::{

@@ -7,7 +7,7 @@ mod pair;
 
 pub(crate) use pair::Pair;
 
-use crate::log::chain;
+use crate::{log::chain, metrics::Gauge};
 use arc_swap::ArcSwap;
 use clap::Args;
 use jiff::Timestamp;
@@ -144,19 +144,19 @@ impl Tls {
         }
     }
 
-    /// Takes what the files hold whenever they change, for ever.
-    pub(crate) async fn follow(self: Arc<Self>) {
+    /// Takes what the files hold whenever they change, and shows when the certificate ends, for ever.
+    pub(crate) async fn follow(self: Arc<Self>, end: Gauge<0>) {
         let (mut judged, mut last) = (self.first, self.first);
-        let mut reminded = self.remind();
+        let mut reminded = self.remind(&end);
         loop {
             tokio::time::sleep(LOOK).await;
             let now = self.look().await;
             if now != judged && now == last {
                 self.take().await;
                 judged = now;
-                reminded = self.remind();
+                reminded = self.remind(&end);
             } else if reminded.elapsed() > REMINDER {
-                reminded = self.remind();
+                reminded = self.remind(&end);
             }
             last = now;
         }
@@ -185,9 +185,13 @@ impl Tls {
         }
     }
 
-    /// Says it if the certificate is about to end, and when that was looked at.
-    fn remind(&self) -> Instant {
+    /// Says when the certificate ends, aloud if that is soon; gives when that was said.
+    fn remind(&self, end: &Gauge<0>) -> Instant {
         let pair = self.shown.0.load();
+        let seconds = pair
+            .ends()
+            .map_or(f64::INFINITY, |ends| ends.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+        end.set([], seconds);
         if pair.ends_soon(Timestamp::now()) {
             tracing::warn!(
                 ends = pair.ends().map(|ends| ends.to_string()),

@@ -83,15 +83,10 @@ impl Reader {
 
 /// The blocks of `sh` of a page.
 pub(crate) fn blocks(page: &str) -> String {
-    blocks_of("sh", page)
-}
-
-fn blocks_of(language: &str, page: &str) -> String {
-    let begin = format!("```{language}");
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
     let mut inside = false;
     let run = text.lines().filter(|line| match *line {
-        line if line == begin => {
+        "```sh" => {
             inside = true;
             false
         }
@@ -110,30 +105,6 @@ fn the_page_for_the_first_llm_leads_from_nothing_to_an_answer() {
     assert!(said.contains("ok  integrity") && said.contains("ana@example.com"), "{said}");
     assert!(said.contains(TEN_WORDS), "{said}");
     assert!(!said.contains("mcpd_"), "a token was shown: {said}");
-}
-
-#[test]
-fn the_unit_for_systemd_is_one_that_systemd_takes_without_a_word() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        eprintln!("NOT SEEN: there is no systemd-analyze on this machine");
-        return;
-    }
-    let home = tempfile::tempdir().unwrap();
-    let mcpd = Path::new(env!("CARGO_BIN_EXE_mcpctl")).with_file_name("mcpd");
-    let verify = |unit: &str| {
-        let path = home.path().join("mcpd.service");
-        fs::write(&path, unit).unwrap();
-        let done = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path).output().unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        // Of other units it may have words to say that are not for this page.
-        (done.status.success(), said.lines().filter(|line| line.contains("mcpd")).collect::<String>())
-    };
-    let page = blocks_of("ini", "install.md");
-    let unit = page.replace("/usr/local/bin/mcpd", mcpd.to_str().unwrap());
-    assert!(unit.contains("ProtectSystem=strict") && unit != page, "{unit}");
-    assert_eq!(verify(&unit), (true, String::new()));
-    let odd = verify(&unit.replace("ProtectSystem=", "ProtectSytem="));
-    assert!(odd.1.contains("ProtectSytem"), "{odd:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod administration;
 mod audit;
+mod bounds;
 mod cases;
 mod command_line;
 mod config;
@@ -12,7 +13,9 @@ mod copy;
 mod cost;
 mod crash;
 mod database;
+mod deploy;
 mod documents;
+mod drain;
 mod escalation;
 mod history;
 mod identity;
@@ -23,6 +26,7 @@ mod replicas;
 mod rights;
 mod routes;
 mod secrets;
+mod smuggling;
 mod ssrf;
 mod start;
 mod stolen;

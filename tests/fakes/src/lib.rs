@@ -7,6 +7,7 @@
 //! | [`Keyring`] | GNOME Keyring on a bus of its own |
 //! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
 //! | [`Vllm`] | where vLLM and the same model for it are |
+//! | [`Proxy`] | nginx and HAProxy in front of mcpd |
 //! | [`client`] | programs of other people that talk to mcpd, such as OpenAI's SDK |
 //!
 //! | double | what it stands for |
@@ -44,6 +45,7 @@ mod llama;
 mod mcpd;
 mod postgres;
 mod program;
+mod proxies;
 mod server;
 mod slow_disk;
 mod tls;
@@ -66,6 +68,7 @@ pub use keyring::Keyring;
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
 pub use postgres::Postgres;
+pub use proxies::{Proxy, RunningProxy};
 pub use slow_disk::SlowDisk;
 pub use tls::{Certificate, Issued};
 pub use vllm::Vllm;
