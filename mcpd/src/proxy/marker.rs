@@ -48,9 +48,9 @@ impl Marker {
         self.ending
     }
 
-    /// How many lines of data have passed, which is how many events did: nobody writes more than one for each.
+    /// How many lines of data have begun, which is how many events did: nobody writes more than one for each.
     pub(crate) fn events(&self) -> u64 {
-        self.data_lines
+        self.data_lines + u64::from(self.line_is_data())
     }
 
     pub(crate) fn see(&mut self, mut bytes: &[u8]) {
@@ -93,7 +93,7 @@ impl Marker {
         let line_was_empty = self.len == 0;
         self.done |= self.line_is_marker() || (line_was_empty && self.is_last);
         self.is_last = !line_was_empty && (self.is_last || self.line_names_the_last());
-        self.data_lines += u64::from(self.line[..self.len].starts_with(b"data:"));
+        self.data_lines += u64::from(self.line_is_data());
         self.len = 0;
         self.tail = match (byte, line_was_empty) {
             (b'\r', _) => Tail::Cr { line_was_empty },
@@ -104,6 +104,10 @@ impl Marker {
 
     fn line_is_marker(&self) -> bool {
         matches!(&self.line[..self.len], b"data: [DONE]" | b"data:[DONE]")
+    }
+
+    fn line_is_data(&self) -> bool {
+        self.line[..self.len].starts_with(b"data:")
     }
 
     fn line_names_the_last(&self) -> bool {

@@ -94,8 +94,17 @@ impl LlamaServer {
 
     /// How often it ran the model, by its own count: moves with every prompt that reaches it, once a token.
     pub fn decodes(&self) -> u64 {
+        self.metric("llamacpp:n_decode_total ")
+    }
+
+    /// Whether it works on a prompt, by its own count.
+    pub fn is_busy(&self) -> bool {
+        self.metric("llamacpp:requests_processing ") > 0
+    }
+
+    fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").expect("it was started with --metrics");
-        let value = metrics.lines().find_map(|line| line.strip_prefix("llamacpp:n_decode_total "));
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
         value.and_then(|value| value.parse().ok()).expect("the metric exists")
     }
 
