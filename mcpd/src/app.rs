@@ -4,6 +4,7 @@ use crate::{
     audit::Audit,
     caller::Caller,
     config::Settings,
+    limits::{Attempts, Limits},
     log::chain,
     metrics::Metrics,
     oidc::Oidc,
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) oidc: Oidc,
+    pub(crate) limits: Limits,
+    pub(crate) attempts: Attempts,
 }
 
 impl App {

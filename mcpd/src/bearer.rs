@@ -82,6 +82,9 @@ impl TokenHash {
 }
 
 #[cfg(test)]
+mod timing;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     bearer::{self, Bearer},
+    limits::Peer,
     login::{Login, Shown},
     oidc::Oidc,
     policy::{On, Rights, Verdict, decide, missing_rights},
@@ -135,8 +136,19 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let record = parts.extensions.get::<Arc<Record>>().ok_or(Problem::Internal)?;
-        let shown = presented(&parts.headers, &parts.uri).ok_or(Problem::Unauthenticated)?;
-        let (login, moment) = app.log_in(&shown, record).await?;
+        let shown = presented(&parts.headers, &parts.uri);
+        let logged_in = match &shown {
+            Some(shown) => app.log_in(shown, record).await,
+            None => Err(Problem::Unauthenticated),
+        };
+        let (login, moment) = match logged_in {
+            // Who shows nothing at all guesses nothing.
+            Err(Problem::Unauthenticated) if parts.headers.contains_key(header::AUTHORIZATION) => {
+                let peer = parts.extensions.get::<Peer>().copied();
+                return Err(app.attempts.failed(peer, shown.as_ref().and_then(Shown::token_id)));
+            }
+            logged_in => logged_in?,
+        };
         record.caller_is(login.subject());
         Ok(Self::new(login, moment, Arc::clone(record)))
     }

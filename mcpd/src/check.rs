@@ -23,8 +23,8 @@ pub(crate) async fn check(
     }
     let issuers = &settings.structured.oidc;
     if !issuers.is_empty() {
-        findings.push(match Oidc::new(issuers.clone()) {
-            Ok(_) => Finding::good(format!("OIDC issuers: {}", issuers.len())),
+        findings.push(match Oidc::check(issuers) {
+            Ok(()) => Finding::good(format!("OIDC issuers: {}", issuers.len())),
             Err(error) => Finding::bad(format!("OIDC: {}", chain(&error))),
         });
     }

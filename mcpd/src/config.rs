@@ -1,8 +1,8 @@
 //! The settings of a serving process, as they are written on the command line, in `MCPD_*`, or in a file.
 
 use crate::{
-    audit::Policy, config_file::Structured, metrics::MetricsSettings, proxy::UpstreamSettings,
-    tls::TlsSettings,
+    audit::Policy, config_file::Structured, limits::LimitSettings, metrics::MetricsSettings,
+    proxy::UpstreamSettings, tls::TlsSettings,
 };
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
@@ -40,6 +40,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) upstream: UpstreamSettings,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitSettings,
 
     /// How long a client may take nothing of its answer
     #[arg(long, env = "MCPD_CLIENT_STALL_TIMEOUT", default_value = "60s", value_parser = interval, value_name = "TIME")]

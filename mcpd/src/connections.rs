@@ -5,6 +5,7 @@ use crate::{
     frame::frame,
     framing::{Ambiguous, Framing},
     ids,
+    limits::Peer,
     problem::Problem,
     routes,
     socket::ClientSocket,
@@ -79,8 +80,8 @@ impl Connections {
     pub(crate) async fn accept(self: &Arc<Self>, listener: &TcpListener, tasks: &TaskTracker) -> Infallible {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    tasks.spawn(Arc::clone(self).attend(stream));
+                Ok((stream, from)) => {
+                    tasks.spawn(Arc::clone(self).attend(stream, Peer(from.ip())));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -90,24 +91,26 @@ impl Connections {
         }
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream) {
+    async fn attend(self: Arc<Self>, stream: TcpStream, peer: Peer) {
         // Without it the kernel holds back a token until the one before is acknowledged. A socket that is gone
         // already shows at the first read.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.app.tls else { return self.converse(stream, &self.http, &self.router).await };
+        let Some(tls) = &self.app.tls else {
+            return self.converse(stream, peer, &self.http, &self.router).await;
+        };
         match tls.greet(stream).await {
-            Arrival::Tls(stream) => self.converse(*stream, &self.http, &self.router).await,
+            Arrival::Tls(stream) => self.converse(*stream, peer, &self.http, &self.router).await,
             Arrival::Plain(stream) => {
                 let mut once = self.http.clone();
                 once.keep_alive(false);
-                self.converse(stream, &once, &self.without_tls).await;
+                self.converse(stream, peer, &once, &self.without_tls).await;
             }
             Arrival::Gone => {}
         }
     }
 
     /// Answers one request after the other. What ends a connection is between us and that client.
-    async fn converse<S>(&self, stream: S, http: &http1::Builder, router: &Router)
+    async fn converse<S>(&self, stream: S, peer: Peer, http: &http1::Builder, router: &Router)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -116,6 +119,7 @@ impl Connections {
         let stream = ClientSocket::new(stream, framing, self.app.settings.client_stall_timeout);
         let service = router.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ambiguous.clone());
+            request.extensions_mut().insert(peer);
             request
         });
         let service = TowerToHyperService::new(service);

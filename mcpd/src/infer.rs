@@ -35,7 +35,7 @@ async fn ask(
     request: Request,
 ) -> Result<Response, Problem> {
     // From here on: a prompt may take its time to arrive.
-    let mut vigil = Vigil::new(Arc::clone(&app), caller, llm);
+    let mut vigil = Vigil::begin(Arc::clone(&app), caller, llm)?;
     let accept = accept(&request);
     let bytes = tokio::select! {
         biased;

@@ -29,6 +29,7 @@ mod http_client;
 mod identity;
 mod ids;
 mod infer;
+mod limits;
 mod linger;
 mod llm_rules;
 mod llms;

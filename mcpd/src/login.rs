@@ -25,6 +25,16 @@ pub(crate) enum Shown {
     Jwt(Secret),
 }
 
+impl Shown {
+    /// The id of the token that this says it is.
+    pub(crate) fn token_id(&self) -> Option<&str> {
+        match self {
+            Self::Token(bearer) => Some(bearer.id()),
+            Self::Jwt(_) => None,
+        }
+    }
+}
+
 /// What was found good.
 #[derive(Debug, Clone)]
 pub(crate) enum Login {

@@ -16,12 +16,14 @@ mod settings;
 pub(crate) use assertion::Assertion;
 pub(crate) use settings::{BadIssuer, Issuer};
 
+use crate::metrics::Metrics;
 use assertion::Unfit;
 use fetch::{NoWay, Source};
 use jwt::{Jwt, Malformed};
 use keyring::{Keyring, NoKey};
 use mcp_api::Secret;
 use names::Space;
+use std::sync::Arc;
 
 /// Why a JWT is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,13 +71,19 @@ struct Trusted {
 
 impl Oidc {
     /// Checks the issuers; asks none of them for anything yet, so that one that is down is no reason not to start.
-    pub(crate) fn new(issuers: Vec<Issuer>) -> Result<Self, SetupError> {
+    pub(crate) fn new(issuers: Vec<Issuer>, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
         let spaces = settings::check(&issuers)?;
         let trusted = |rules: Issuer| {
-            let source = Source::of(&rules).map_err(|error| SetupError::NoWay(rules.name.clone(), error))?;
-            Ok(Trusted { keyring: Keyring::new(&rules.name, source, rules.keys), rules })
+            let source = source(&rules)?;
+            Ok(Trusted { keyring: Keyring::new(&rules.name, source, rules.keys, metrics), rules })
         };
         Ok(Self { issuers: issuers.into_iter().map(trusted).collect::<Result<_, SetupError>>()?, spaces })
+    }
+
+    /// Says whether issuers can be believed as they are described.
+    pub(crate) fn check(issuers: &[Issuer]) -> Result<(), SetupError> {
+        settings::check(issuers)?;
+        issuers.iter().try_for_each(|rules| source(rules).map(drop))
     }
 
     /// Says whether a text could be a JWT at all, as opposed to a token of ours.
@@ -93,4 +101,8 @@ impl Oidc {
         let signed = jwt.signed_by(&key).ok_or(Refusal::Forged)?;
         Ok(Assertion::read(&signed, rules, &self.spaces)?)
     }
+}
+
+fn source(rules: &Issuer) -> Result<Source, SetupError> {
+    Source::of(rules).map_err(|error| SetupError::NoWay(rules.name.clone(), error))
 }

@@ -70,8 +70,11 @@ async fn answer(
     let caller = caller.renewed(app.store.moment().await?)?;
     let decided = caller.llm(&[Verb::Run], &asked);
     let llm = app.witnessed(AuditEvent::Inference, &caller, &asked, decided).await?;
-    let vigil = Vigil::new(Arc::clone(&app), &caller, &llm);
-    stamped(&llm, pass_on(&app, &caller, &llm, endpoint, &prompt, accept, vigil).await)
+    let answer = match Vigil::begin(Arc::clone(&app), &caller, &llm) {
+        Ok(vigil) => pass_on(&app, &caller, &llm, endpoint, &prompt, accept, vigil).await,
+        Err(problem) => Err(problem),
+    };
+    stamped(&llm, answer)
 }
 
 async fn hear(app: &App, request: Request) -> Result<Bytes, Problem> {

@@ -3,10 +3,11 @@
 //! A leaf: it knows no handler. The response carries the [`Problem`] itself; [`crate::frame`] adds the request id
 //! and writes the body, so that every error on every route looks the same.
 
+use crate::limits::Reached;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use mcp_api::{Decision, ErrorBody, ErrorCode, ErrorDetail, Nonce, Origin, headers};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ pub(crate) enum Problem {
     TooLarge(usize),
     /// A request that did not arrive in time.
     TooSlow,
+    /// A login failed, as too many others have of late; carries when to come back.
+    TooManyLogins(Duration),
+    /// More is asked than may be.
+    Limited(Reached),
     /// The issuer of a token cannot be asked for its keys.
     IssuerAway,
     /// The database cannot be asked.
@@ -108,7 +113,7 @@ impl Problem {
 
     fn saying(&self) -> Saying {
         use ErrorCode as Code;
-        use Origin::{Gateway, Policy};
+        use Origin::{Gateway, Policy, Quota};
         match self {
             Self::Unauthenticated => {
                 let message = "A valid token is needed: `Authorization: Bearer mcpd_...`.";
@@ -163,6 +168,13 @@ impl Problem {
                 Gateway,
                 "The request did not arrive in time.",
             ),
+            Self::TooManyLogins(_) => {
+                let message = "Too many logins have failed from here, or with this token; this one did too.";
+                say(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, Quota, message)
+            }
+            Self::Limited(reached) => {
+                say(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, Quota, reached.to_string())
+            }
             Self::IssuerAway => {
                 let message = "The issuer of this token cannot be asked for its keys just now; try again.";
                 say(StatusCode::SERVICE_UNAVAILABLE, Code::IssuerUnavailable, Gateway, message)
@@ -204,6 +216,8 @@ impl Problem {
             Self::IssuerAway | Self::Database | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
+            Self::TooManyLogins(wait) => vec![retry_after(*wait)],
+            Self::Limited(reached) => vec![retry_after(reached.wait)],
             Self::Upstream(UpstreamProblem::RateLimited(Some(wait))) => {
                 vec![(header::RETRY_AFTER, wait.clone())]
             }
@@ -291,6 +305,12 @@ fn openai_class(status: StatusCode) -> &'static str {
         other if other.is_server_error() => "server_error",
         _ => "invalid_request_error",
     }
+}
+
+/// Whole seconds, and at least one: who comes back too early is only told the same again.
+fn retry_after(wait: Duration) -> (HeaderName, HeaderValue) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    (header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
 }
 
 /// Writes a decision as a header.

@@ -6,6 +6,7 @@ use crate::{
     config::Settings,
     connections::Connections,
     database::Database,
+    limits::{Attempts, Limits},
     metrics::{self, Metrics},
     oidc::Oidc,
     proxy::Upstream,
@@ -45,9 +46,12 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     }
     let listener = listen(settings.listen).await?;
     let upstream = Upstream::new(&settings.upstream)?;
-    let oidc = Oidc::new(settings.structured.oidc.clone())?;
+    let oidc = Oidc::new(settings.structured.oidc.clone(), &metrics)?;
+    let limits = Limits::new(&settings.limits, &metrics);
+    let attempts = Attempts::new(settings.limits.failed_logins_per_minute);
     let audit = Audit::begin(settings.audit, store.ledger());
-    let app = Arc::new(App { store, settings, tls, upstream, stop: Stop::default(), audit, metrics, oidc });
+    let stop = Stop::default();
+    let app = Arc::new(App { store, settings, tls, upstream, stop, audit, metrics, oidc, limits, attempts });
     let _metrics = metrics::listen(&app).await?;
     if let Some(tls) = &app.tls {
         tokio::spawn(Arc::clone(tls).follow(app.metrics.tls_expiry.clone()));

@@ -7,6 +7,7 @@ use super::{
     jwt::Algorithm,
     settings::KeySettings,
 };
+use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -90,17 +91,19 @@ pub(super) struct Keyring {
     settings: KeySettings,
     seen: Arc<ArcSwap<Seen>>,
     asking: Arc<Mutex<()>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Keyring {
     /// Asks for nothing yet.
-    pub(super) fn new(issuer: &str, source: Source, settings: KeySettings) -> Self {
+    pub(super) fn new(issuer: &str, source: Source, settings: KeySettings, metrics: &Arc<Metrics>) -> Self {
         Self {
             issuer: issuer.to_owned(),
             source: Arc::new(source),
             settings,
             seen: Arc::default(),
             asking: Arc::default(),
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -142,10 +145,11 @@ impl Keyring {
             return;
         }
         let (seen, source, settings) = (Arc::clone(&self.seen), Arc::clone(&self.source), self.settings);
-        let issuer = self.issuer.clone();
+        let (issuer, metrics) = (self.issuer.clone(), Arc::clone(&self.metrics));
         let asking = tokio::spawn(async move {
             let asked = Instant::now();
             let answer = fetch::keys(&source).await;
+            metrics.jwks_refreshes.count([&issuer, if answer.is_ok() { "ok" } else { "failed" }]);
             match &answer {
                 Ok(fetched) => {
                     tracing::info!(issuer, keys = fetched.keys.len(), "the issuer's keys were read")

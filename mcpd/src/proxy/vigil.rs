@@ -4,6 +4,7 @@ use crate::{
     app::App,
     audit,
     caller::Caller,
+    limits::Entered,
     login::Login,
     problem::Problem,
     store::{Fact, Moment, StoreError, StoredLlm},
@@ -42,31 +43,38 @@ impl Breach {
 }
 
 /// One caller's right to one LLM, looked at again and again.
-pub(crate) struct Vigil(Pin<Box<dyn Future<Output = Breach> + Send>>);
+pub(crate) struct Vigil {
+    watching: Pin<Box<dyn Future<Output = Breach> + Send>>,
+    /// As long as the answer is under way it counts against the limits.
+    _entered: Entered,
+}
 
 impl Vigil {
-    /// Counts from when the right was asked for, which may be a while ago.
-    pub(crate) fn new(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
+    /// Begins an answer, unless there are too many. Its time counts from when the right was asked for, which may be a
+    /// while ago.
+    pub(crate) fn begin(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Result<Self, Problem> {
+        let entered = app.limits.enter(llm, &caller.login().holder())?;
         let (login, id) = (caller.login().clone(), llm.id.clone());
         let cut = audit::cut(caller, &llm.spec.name, &id);
         let confirmed = caller.asked();
         let ending = app.stop.ending.clone();
-        Self(Box::pin(async move {
+        let watching = Box::pin(async move {
             tokio::select! {
                 () = ending.cancelled() => Breach::ShuttingDown,
                 breach = watch(&app, &login, &id, confirmed, cut) => breach,
             }
-        }))
+        });
+        Ok(Self { watching, _entered: entered })
     }
 
     /// Ready once something is wrong; not to be asked again after that.
     pub(crate) fn poll_breach(&mut self, cx: &mut Context<'_>) -> Poll<Breach> {
-        self.0.as_mut().poll(cx)
+        self.watching.as_mut().poll(cx)
     }
 
     /// Waits until something is wrong.
     pub(crate) async fn breach(&mut self) -> Breach {
-        self.0.as_mut().await
+        self.watching.as_mut().await
     }
 }
 

@@ -5,6 +5,7 @@
 mod administration;
 mod audit;
 mod bounds;
+mod brute;
 mod cases;
 mod clients;
 mod command_line;
@@ -20,7 +21,9 @@ mod drain;
 mod escalation;
 mod history;
 mod identity;
+mod limits;
 mod names;
+mod oidc;
 mod openai;
 mod probe;
 mod proxy;

@@ -1,7 +1,7 @@
 //! A02: the time that a refusal takes says nothing about whether the thing exists.
 
 use crate::cases::times;
-use fakes::Mcpd;
+use fakes::{Comparison, Mcpd, compare};
 use mcp_api::paths;
 use std::time::{Duration, Instant};
 
@@ -31,43 +31,12 @@ fn a02_it_takes_as_long_to_refuse_what_exists_as_what_does_not() {
             assert_eq!(status, 403, "{method} {path}");
             taken.as_secs_f64() * 1e6
         };
-        let (bias, error, usual) = compare(pairs, || time(&there), || time(&absent));
+        let Comparison { bias, error, usual } = compare(pairs, || time(&there), || time(&absent));
         println!("{method} {there}: {usual:.0} us, {bias:+.1} us if it exists, standard error {error:.1} us");
         // What noise alone can do is no finding: three standard errors.
         let limit = TELLING.as_secs_f64() * 1e6 + 3.0 * error;
         assert!(bias.abs() < limit, "{method} {there}: {bias:+.1} us of {usual:.0} us, more than {limit:.1}");
     }
-}
-
-/// Times two things in turn, either first as often as the other. Gives the median of the differences, its standard
-/// error, and the median of the times, in the unit of the two.
-///
-/// Medians, because one request in a hundred waits for something that has nothing to do with it; differences within a
-/// pair, because a busy machine slows both of it.
-fn compare(pairs: u32, mut one: impl FnMut() -> f64, mut other: impl FnMut() -> f64) -> (f64, f64, f64) {
-    let (mut differences, mut times) = (Vec::new(), Vec::new());
-    for number in 0..pairs {
-        // Which is first follows no period that something else on this machine could have.
-        let (a, b) = if number.wrapping_mul(2_654_435_769) >> 31 == 0 {
-            let a = one();
-            (a, other())
-        } else {
-            let b = other();
-            (one(), b)
-        };
-        differences.push(a - b);
-        times.push(b);
-    }
-    let bias = median(&mut differences);
-    let mut deviations: Vec<_> = differences.iter().map(|difference| (difference - bias).abs()).collect();
-    // 1.4826 makes a standard deviation of a median deviation, 1.2533 the error of a median of that of a mean.
-    let error = 1.2533 * 1.4826 * median(&mut deviations) / f64::from(pairs).sqrt();
-    (bias, error, median(&mut times))
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 #[test]
@@ -78,6 +47,6 @@ fn a02_a_difference_that_tells_would_be_seen() {
         one.push(noise.next().unwrap() + 400.0);
         other.push(noise.next().unwrap());
     }
-    let (bias, error, _) = compare(400, || one.pop().unwrap(), || other.pop().unwrap());
+    let Comparison { bias, error, .. } = compare(400, || one.pop().unwrap(), || other.pop().unwrap());
     assert!(bias > TELLING.as_secs_f64() * 1e6 + 3.0 * error, "{bias} {error}");
 }

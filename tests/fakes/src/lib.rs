@@ -15,6 +15,7 @@
 //! | [`Engine`] | an OpenAI-compatible model server: an upstream of mcpd or a local provider |
 //! | [`FakeEngine`] | a program that plays `vllm` or `llama-server`, for whoever starts and stops engines |
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
+//! | [`Issuer`] | an issuer of OpenID Connect, with keys of its own |
 //! | [`WireProxy`] | the network between mcpd and its PostgreSQL |
 //! | [`SlowDisk`] | the disk below a database file |
 //! | [`WrongClock`] | a clock on the wall that somebody has set wrong |
@@ -40,6 +41,7 @@ mod evild;
 pub mod fake_engine;
 mod gate;
 pub mod http;
+mod issuer;
 mod keyring;
 mod llama;
 mod mcpd;
@@ -48,6 +50,7 @@ mod program;
 mod proxies;
 mod server;
 mod slow_disk;
+mod timing;
 mod tls;
 pub mod tracer;
 mod vllm;
@@ -64,12 +67,14 @@ pub use evild::{Evild, Script, Step};
 pub use fake_engine::{FakeEngine, Hang, Worker, alive};
 pub use gate::Gate;
 pub use http::{Exchange, Request, Response};
+pub use issuer::{AUDIENCE, Issuer, KeyKind, SigningKey, encoded};
 pub use keyring::Keyring;
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
 pub use postgres::Postgres;
 pub use proxies::{Proxy, RunningProxy};
 pub use slow_disk::SlowDisk;
+pub use timing::{Comparison, compare};
 pub use tls::{Certificate, Issued};
 pub use vllm::Vllm;
 pub use wait::{required, wait_until};

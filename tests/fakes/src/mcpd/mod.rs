@@ -71,8 +71,8 @@ impl McpdBuilder {
         self
     }
 
-    /// A variable of its environment, which has nothing but `PATH`, `HOME` and `MCPD_UPSTREAM_ALLOW` otherwise, the
-    /// last with the loopback.
+    /// A variable of its environment, which has nothing but `PATH`, `HOME`, `MCPD_UPSTREAM_ALLOW` with the loopback,
+    /// and a high `MCPD_FAILED_LOGINS_PER_MINUTE` otherwise.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
@@ -147,6 +147,8 @@ impl McpdBuilder {
             .env("HOME", dir)
             // Upstreams in tests are on this machine. A test that is about what may be reached says it itself.
             .env("MCPD_UPSTREAM_ALLOW", "127.0.0.0/8,::1/128")
+            // Many a test is about logins that fail, and all of them come from one address.
+            .env("MCPD_FAILED_LOGINS_PER_MINUTE", "1000000")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(dir)
             .stdin(Stdio::null());
