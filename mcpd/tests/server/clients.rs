@@ -4,6 +4,7 @@ mod curl;
 mod llm;
 mod rust;
 mod sdk;
+mod vllm;
 
 use crate::cases::{LIMIT, expired_token};
 use fakes::{Mcpd, wait_until};

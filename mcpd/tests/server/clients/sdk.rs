@@ -2,7 +2,7 @@
 
 use super::{Ran, WORDS, finish, let_go, read_until, refused, run, start};
 use crate::cases::{LIMIT, USES_CHAT};
-use fakes::{Engine, Evild, Fault, LlamaServer, Mcpd, Step, client, required, wire};
+use fakes::{Engine, Evild, LlamaServer, Mcpd, Step, client, required, wire};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -123,19 +123,17 @@ fn openais_sdk_raises_the_exception_that_is_meant() {
             401 => ("AuthenticationError", "unauthenticated"),
             _ => ("PermissionDeniedError", "forbidden"),
         };
-        for story in ["chat", "stream", "responses"] {
-            let outcome = sdk.play(&mcpd, &token, "chat", story);
-            assert_eq!(exception(&outcome), (class, status.into(), code), "{who} {story}");
+        for outcome in sdk.plays(&mcpd, &token, "chat", &["chat", "stream", "responses", "embeddings"]) {
+            assert_eq!(exception(&outcome), (class, status.into(), code), "{who}");
             assert!(outcome["request_id"].is_string() && outcome["type"].is_string(), "{outcome}");
         }
     }
     assert_eq!(engine.connections(), 0);
     let token = mcpd.admin_token().to_owned();
-    for (model, story) in
-        [("nope", "chat"), ("Qwen/Qwen3-8B", "chat"), ("nope", "retrieve"), ("Qwen/Qwen3-8B", "retrieve")]
-    {
-        let outcome = sdk.play(&mcpd, &token, model, story);
-        assert_eq!(exception(&outcome), ("NotFoundError", 404, "not_found"), "{model} {story}");
+    for model in ["nope", "Qwen/Qwen3-8B"] {
+        for outcome in sdk.plays(&mcpd, &token, model, &["chat", "retrieve"]) {
+            assert_eq!(exception(&outcome), ("NotFoundError", 404, "not_found"), "{model}");
+        }
     }
     let faults = [
         (400, "BadRequestError", 400, "upstream_rejected"),
@@ -145,10 +143,14 @@ fn openais_sdk_raises_the_exception_that_is_meant() {
         (500, "InternalServerError", 500, "upstream_error"),
         (503, "InternalServerError", 503, "upstream_unavailable"),
     ];
-    for (theirs, class, ours, code) in faults {
-        engine.set_fault(Fault::Status(theirs, wire::error("their reason", theirs)));
-        let outcome = sdk.play(&mcpd, &token, "chat", "once");
-        assert_eq!(exception(&outcome), (class, ours, code), "{theirs}");
+    // One after the other, each on a connection of its own.
+    let failing =
+        |theirs| vec![Step::ReadRequest, Step::Send(wire::json_answer(theirs, &wire::error("no", theirs)))];
+    let upstream = Evild::start(faults.map(|(theirs, ..)| failing(theirs)));
+    mcpd.create_llm("failing", &upstream.url());
+    let outcomes = sdk.plays(&mcpd, &token, "failing", &["once"; 6]);
+    for ((theirs, class, ours, code), outcome) in faults.into_iter().zip(&outcomes) {
+        assert_eq!(exception(outcome), (class, ours, code), "{theirs}");
     }
     mcpd.patch_llm("chat", &serde_json::from_value(json!({"enabled": false})).unwrap());
     let off = sdk.play(&mcpd, &token, "chat", "chat");
