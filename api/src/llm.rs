@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read(nodes: Value) -> Result<LlmSpec, String> {
+    fn read(nodes: &Value) -> Result<LlmSpec, String> {
         let mut document = json!({"name": "chat", "type": "vllm", "model": "m"});
         document.as_object_mut().unwrap().extend(nodes.as_object().unwrap().clone());
         serde_json::from_value(document).map_err(|error| error.to_string())
@@ -213,19 +213,19 @@ mod tests {
                 json!({"url": "http://a", "urls": ["http://a", "http://b"]}),
             ),
         ] {
-            let spec = read(written.clone()).unwrap();
+            let spec = read(&written).unwrap();
             let shown = serde_json::to_value(&spec).unwrap();
             assert_eq!(
                 (&shown["url"], shown.get("urls")),
                 (&read_as["url"], read_as.get("urls")),
                 "{written}"
             );
-            assert_eq!(read(read_as), Ok(spec.clone()), "what is shown can be written");
+            assert_eq!(read(&read_as), Ok(spec.clone()), "what is shown can be written");
             assert_eq!(spec.nodes()[0], spec.url);
         }
-        assert!(read(json!({})).unwrap_err().contains("`url` or `urls` is needed"));
-        assert!(read(json!({"url": ""})).is_err());
-        let odd = read(json!({"url": "http://b", "urls": ["http://a", "http://b"]}));
+        assert!(read(&json!({})).unwrap_err().contains("`url` or `urls` is needed"));
+        assert!(read(&json!({"url": ""})).is_err());
+        let odd = read(&json!({"url": "http://b", "urls": ["http://a", "http://b"]}));
         assert!(odd.unwrap_err().contains("must be the first of `urls`"));
     }
 }

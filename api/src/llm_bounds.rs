@@ -63,6 +63,7 @@ impl Limits {
 }
 
 impl TokenLimits {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
     fn is_none(&self) -> bool {
         *self == Self::default()
     }

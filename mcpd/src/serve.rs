@@ -45,7 +45,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
         );
     }
     let listener = listen(settings.listen).await?;
-    let upstream = Upstream::new(&settings.upstream)?;
+    let upstream = Upstream::new(&settings.upstream, Arc::clone(&metrics))?;
     let oidc = Oidc::new(settings.structured.oidc.clone(), &metrics)?;
     let limits = Limits::new(&settings.limits, &metrics);
     let attempts = Attempts::new(settings.limits.failed_logins_per_minute);

@@ -47,6 +47,11 @@ async fn look(app: &App) {
         metrics.database_epoch.set([], moment.snapshot.epoch() as f64);
         let is_there = |llm: &str| llm.parse::<LlmKey>().is_ok_and(|key| moment.snapshot.llm(&key).is_some());
         metrics.forget(&is_there);
+        for node in app.upstream.nodes(is_there) {
+            let labels = [node.llm.as_str(), node.url.as_str()];
+            metrics.upstream_up.set(labels, f64::from(u8::from(node.is_up)));
+            metrics.upstream_pending.set(labels, node.pending as f64);
+        }
     }
 }
 

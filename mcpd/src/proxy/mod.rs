@@ -1,9 +1,13 @@
 //! From an authorised LLM to its upstream and back: the prompt goes on with another `model`, the answer comes back
 //! byte by byte as it was sent. Decides nothing about rights.
 
+mod attempt;
 mod endpoint;
+mod health;
 mod key;
 mod marker;
+mod nodes;
+mod pool;
 mod prompt;
 mod relay;
 mod settings;

@@ -3,7 +3,7 @@
 //! A stream that is cut ends with an error event and never with `[DONE]`. A document that is cut breaks the
 //! connection, so that nobody takes a part for the whole.
 
-use super::{Endpoint, Vigil, endpoint::Ending, marker::Marker, vigil::Breach};
+use super::{Endpoint, Vigil, attempt::Answer, endpoint::Ending, marker::Marker, nodes::Turn, vigil::Breach};
 use crate::{
     problem::{Problem, UpstreamProblem},
     record::Record,
@@ -24,6 +24,9 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct Relay {
     /// Gone once the answer is over, and with it the connection to the upstream.
     upstream: Option<Incoming>,
+    /// What came before this was made.
+    first: Option<Bytes>,
+    turn: Turn,
     kind: Kind,
     vigil: Vigil,
     silence: Pin<Box<Sleep>>,
@@ -73,6 +76,16 @@ impl Cut {
     }
 }
 
+impl Cut {
+    /// Lets the node know if it is to blame.
+    fn tell(self, turn: &mut Turn) {
+        match self {
+            Self::Broken | Self::Silent => turn.failed(),
+            Self::Revoked | Self::Unconfirmed | Self::ShuttingDown => {}
+        }
+    }
+}
+
 impl From<Breach> for Cut {
     fn from(breach: Breach) -> Self {
         match breach {
@@ -84,25 +97,19 @@ impl From<Breach> for Cut {
 }
 
 impl Relay {
-    /// Relays a stream of events.
-    pub(super) fn stream(
+    /// Relays an answer that has begun, at a node that is at it until this is dropped.
+    pub(super) fn new(
+        answer: Answer,
+        turn: Turn,
         endpoint: Endpoint,
-        upstream: Incoming,
         vigil: Vigil,
         patience: Duration,
         record: Arc<Record>,
     ) -> Self {
-        Self::new(upstream, Kind::Stream(Marker::new(endpoint.ending())), vigil, patience, record)
-    }
-
-    /// Relays one document.
-    pub(super) fn whole(upstream: Incoming, vigil: Vigil, patience: Duration, record: Arc<Record>) -> Self {
-        Self::new(upstream, Kind::Whole, vigil, patience, record)
-    }
-
-    fn new(upstream: Incoming, kind: Kind, vigil: Vigil, patience: Duration, record: Arc<Record>) -> Self {
+        let Answer { is_stream, first, rest, .. } = answer;
+        let kind = if is_stream { Kind::Stream(Marker::new(endpoint.ending())) } else { Kind::Whole };
         let silence = Box::pin(sleep(patience));
-        Self { upstream: Some(upstream), kind, vigil, silence, patience, record }
+        Self { upstream: Some(rest), first, turn, kind, vigil, silence, patience, record }
     }
 
     /// Takes note of bytes that pass.
@@ -127,14 +134,17 @@ impl Relay {
     /// Ends the answer before the upstream does.
     fn cut(&mut self, why: Cut) -> Option<Result<Frame<Bytes>, Cut>> {
         self.upstream = None;
+        self.first = None;
         match &self.kind {
             // All of it is there; what is missing is only the end of the connection.
             Kind::Stream(marker) if marker.is_done() => None,
             Kind::Stream(marker) => {
+                why.tell(&mut self.turn);
                 self.record.ended(why.outcome());
                 Some(Ok(Frame::data(error_event(marker, why, self.record.request_id()))))
             }
             Kind::Whole => {
+                why.tell(&mut self.turn);
                 self.record.ended(why.outcome());
                 Some(Err(why))
             }
@@ -171,6 +181,10 @@ impl Body for Relay {
         {
             return Poll::Ready(this.cut(breach.into()));
         }
+        if let Some(bytes) = this.first.take() {
+            this.passes(&bytes);
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         loop {
             let Some(upstream) = &mut this.upstream else { return Poll::Ready(None) };
             match Pin::new(upstream).poll_frame(cx) {
@@ -194,14 +208,20 @@ impl Body for Relay {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Stream(_) => self.upstream.is_none(),
-            Kind::Whole => self.upstream.as_ref().is_none_or(Body::is_end_stream),
+            Kind::Whole => self.first.is_none() && self.upstream.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match (&self.kind, &self.upstream) {
             // Kept, so that an answer that is cut is shorter than it said.
-            (Kind::Whole, Some(upstream)) => upstream.size_hint(),
+            (Kind::Whole, Some(upstream)) => {
+                let first = self.first.as_ref().map_or(0, Bytes::len) as u64;
+                upstream
+                    .size_hint()
+                    .exact()
+                    .map_or_else(SizeHint::new, |rest| SizeHint::with_exact(first + rest))
+            }
             // Never exact: an error event may have to be added.
             (Kind::Stream(_), _) | (Kind::Whole, None) => SizeHint::default(),
         }

@@ -1,13 +1,16 @@
-//! One request to an upstream: our headers and our key, no redirects, every wait bounded.
+//! The way to all upstreams: from node to node until one has begun to answer, within one time.
 
 use super::{
-    Endpoint, UpstreamSettings, Vigil, key,
+    Endpoint, UpstreamSettings, Vigil,
+    attempt::{Answer, Call, Failure, Outcome, ask, bearer},
+    key,
+    nodes::{Group, Node, NodeView, Nodes, Tour, Turn},
     relay::Relay,
-    verdict::{Head, judge, rejection},
 };
 use crate::{
-    http_client::{ExchangeError, HttpClient, address},
+    http_client::HttpClient,
     log::chain,
+    metrics::Metrics,
     problem::{Problem, UpstreamProblem},
     reach::Reach,
     record::Record,
@@ -16,29 +19,35 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http::{HeaderValue, Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use mcp_api::{LlmSpec, Secret, headers};
-use std::{net::IpAddr, sync::Arc};
-use tokio::time::timeout;
+use http::{HeaderValue, Request, header};
+use http_body_util::Full;
+use mcp_api::{LlmSpec, Secret};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
-/// As much of a rejection is read; its reason stands near its start.
-const REJECTION_MAX: usize = 64 << 10;
+/// As many nodes may have begun to work on one request. A prompt that ends whoever reads it ends no more of them.
+const SENT_MAX: usize = 3;
 
 /// The way to all upstreams.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     client: HttpClient,
     settings: UpstreamSettings,
+    nodes: Nodes,
+    metrics: Arc<Metrics>,
 }
 
 impl Upstream {
     /// Prepares connections; makes none.
-    pub(crate) fn new(settings: &UpstreamSettings) -> anyhow::Result<Self> {
+    pub(crate) fn new(settings: &UpstreamSettings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let reach = Reach::Public(settings.upstream_allow.clone());
-        Ok(Self { client: HttpClient::new(reach)?, settings: settings.clone() })
+        Ok(Self {
+            client: HttpClient::new(reach)?,
+            settings: settings.clone(),
+            nodes: Nodes::default(),
+            metrics,
+        })
     }
 
     /// What whoever describes an LLM should know if this server will not connect to it. A name may mean anything, and
@@ -49,13 +58,17 @@ impl Upstream {
             Host::Ipv4(address) => Some(IpAddr::V4(address)),
             Host::Ipv6(address) => Some(IpAddr::V6(address)),
         };
-        let addresses = llm.nodes().iter().filter_map(literal);
-        let refused: Vec<_> = addresses.filter(|address| !self.client.reach().allows(*address)).collect();
-        let first = refused.first()?;
+        let mut addresses = llm.nodes().iter().filter_map(literal);
+        let refused = addresses.find(|address| !self.client.reach().allows(*address))?;
         Some(format!(
-            "This server does not connect to {first}: it is no address of the internet, and --upstream-allow \
+            "This server does not connect to {refused}: it is no address of the internet, and --upstream-allow \
              (MCPD_UPSTREAM_ALLOW) does not list it."
         ))
+    }
+
+    /// Forgets the LLMs of which `keeps` is false, and shows the nodes of the others.
+    pub(crate) fn nodes(&self, keeps: impl Fn(&str) -> bool) -> Vec<NodeView> {
+        self.nodes.look(keeps)
     }
 
     /// Asks for what `endpoint` is and gives back the answer as it begins. Dropping it hangs up on the upstream.
@@ -70,41 +83,92 @@ impl Upstream {
     ) -> Result<Response, Problem> {
         record.runs(llm, endpoint);
         let key = self.key(llm).await?;
-        let request = request(llm, endpoint, prompt, accept, key.as_ref(), record)?;
-        let answer = tokio::select! {
-            answer = timeout(self.settings.upstream_first_byte_timeout, self.ask(request)) => answer,
+        let times = self.settings.times(&llm.timeouts);
+        let call = Call {
+            endpoint,
+            prompt: Bytes::from(prompt),
+            accept,
+            key: key.as_ref(),
+            request_id: record.request_id(),
+            times,
+        };
+        let (answer, turn) = tokio::select! {
+            answer = self.answer(llm, &call) => answer?,
             breach = vigil.breach() => return Err(breach.problem()),
         };
-        let answer = answer.map_err(|_| Problem::Upstream(UpstreamProblem::Timeout))?.map_err(|error| {
-            tracing::warn!(llm = %llm.name, error = chain(&error), "no answer from the upstream");
-            Problem::Upstream(UpstreamProblem::Unavailable)
-        })?;
-        let (head, body) = answer.into_parts();
-        let idle = self.settings.upstream_idle_timeout;
-        let relay = match judge(&head, endpoint) {
-            Head::Stream => Relay::stream(endpoint, body, vigil, idle, Arc::clone(record)),
-            Head::Whole => Relay::whole(body, vigil, idle, Arc::clone(record)),
-            Head::Rejected(status) => {
-                let read = timeout(idle, read_rejection(body)).await.unwrap_or_default();
-                return Err(rejection(status, &read, key.as_ref()));
-            }
-            Head::Problem(problem) => return Err(Problem::Upstream(problem)),
-        };
+        let content_type = answer.content_type.clone();
+        let relay = Relay::new(answer, turn, endpoint, vigil, times.idle, Arc::clone(record));
         let mut response = Response::new(Body::new(relay));
-        if let Some(content_type) = head.headers.get(header::CONTENT_TYPE) {
-            response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+        if let Some(content_type) = content_type {
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
         Ok(response)
     }
 
-    async fn ask(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<hyper::Response<Incoming>, ExchangeError> {
-        let limit = self.settings.upstream_connect_timeout;
-        let mut wire = self.client.connect(request.uri(), limit).await?;
-        address(&mut request);
-        wire.send_request(request).await.map_err(ExchangeError::Broken)
+    /// Has one node after the other asked, until one has begun to answer or all has been tried.
+    async fn answer(&self, llm: &LlmSpec, call: &Call<'_>) -> Result<(Answer, Turn), Problem> {
+        let deadline = Instant::now() + call.times.first_byte;
+        let nodes = self.nodes.of(llm);
+        self.look_at_due(&nodes, call);
+        let (mut tour, mut sent) = (Tour::of(nodes), 0);
+        let mut last = None;
+        while let Some(mut turn) = tour.next() {
+            if let Some(failure) = last.take() {
+                self.metrics.upstream_retries.count([llm.name.as_str(), Failure::reason(&failure)]);
+            }
+            let Ok(outcome) = timeout_at(deadline, ask(&self.client, call, turn.node())).await else {
+                // Not tried again: it may be at work, and another one would take as long.
+                turn.failed();
+                self.note(llm, &turn, "timeout", "no answer in time");
+                return Err(Problem::Upstream(UpstreamProblem::Timeout));
+            };
+            let failure = match outcome {
+                Outcome::Answer(answer) => {
+                    turn.answered();
+                    return Ok((answer, turn));
+                }
+                Outcome::Refused(problem) => {
+                    turn.answered();
+                    return Err(problem);
+                }
+                Outcome::Failed(failure) => failure,
+            };
+            self.note(llm, &turn, failure.reason(), &chain(&failure));
+            if failure.is_the_nodes() {
+                turn.failed();
+            } else {
+                turn.answered();
+            }
+            sent += usize::from(failure.was_sent());
+            let is_last = sent == SENT_MAX || !tour.goes_on();
+            match failure {
+                // It is the upstream's own word, and a whole stream.
+                Failure::Error(answer) if is_last => return Ok((*answer, turn)),
+                failure if is_last => return Err(Problem::Upstream(failure.problem())),
+                failure => last = Some(failure),
+            }
+        }
+        // Those that are left rest, and enough of them were asked.
+        Err(Problem::Upstream(last.map_or(UpstreamProblem::Unavailable, Failure::problem)))
+    }
+
+    /// Says in the log and in the metrics how a node failed.
+    fn note(&self, llm: &LlmSpec, turn: &Turn, reason: &'static str, error: &str) {
+        let node = turn.node().url();
+        tracing::warn!(llm = %llm.name, node, reason, error, "no answer from the upstream");
+        self.metrics.upstream_failures.count([llm.name.as_str(), node, reason]);
+    }
+
+    /// Looks beside the request whether nodes that have rested answer again.
+    fn look_at_due(&self, nodes: &Arc<Group>, call: &Call<'_>) {
+        for node in nodes.due(Instant::now()) {
+            let (client, limit) = (self.client.clone(), call.times.connect);
+            let key = call.key.and_then(|key| bearer(key).ok());
+            tokio::spawn(async move {
+                let answers = answers(&client, &node, key, limit).await;
+                node.looked(answers);
+            });
+        }
     }
 
     async fn key(&self, llm: &LlmSpec) -> Result<Option<Secret>, Problem> {
@@ -116,44 +180,12 @@ impl Upstream {
     }
 }
 
-/// Writes the request. Of the caller's headers only `Accept` goes on, never its token.
-fn request(
-    llm: &LlmSpec,
-    endpoint: Endpoint,
-    prompt: Vec<u8>,
-    accept: Option<HeaderValue>,
-    key: Option<&Secret>,
-    record: &Record,
-) -> Result<Request<Full<Bytes>>, Problem> {
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(endpoint.of(&llm.url))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::ACCEPT, accept.unwrap_or(HeaderValue::from_static("*/*")))
-        .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")))
-        .header(headers::REQUEST_ID, record.request_id());
+/// Says whether a node answers at all: any answer but a failure will do, since not every server lists its models.
+async fn answers(client: &HttpClient, node: &Node, key: Option<HeaderValue>, limit: Duration) -> bool {
+    let mut request = Request::get(format!("{}/models", node.url().trim_end_matches('/')));
     if let Some(key) = key {
-        request = request.header(header::AUTHORIZATION, bearer(key)?);
+        request = request.header(header::AUTHORIZATION, key);
     }
-    request.body(Full::from(prompt)).map_err(|error| {
-        tracing::error!(llm = %llm.name, %error, "no request can be made for this LLM");
-        Problem::Internal
-    })
-}
-
-fn bearer(key: &Secret) -> Result<HeaderValue, Problem> {
-    let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
-    // A key was checked to be visible ASCII when it was read.
-    let mut value = value.map_err(|_| Problem::Internal)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-async fn read_rejection(body: Incoming) -> Bytes {
-    // A rejection whose reason cannot be read is one without a reason.
-    Limited::new(body, REJECTION_MAX)
-        .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default()
+    let Ok(request) = request.body(Full::default()) else { return false };
+    client.exchange(request, limit).await.is_ok_and(|answer| !answer.status().is_server_error())
 }

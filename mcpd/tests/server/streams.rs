@@ -135,7 +135,6 @@ fn a_stream_that_breaks_ends_with_an_error_event_that_stands_alone() {
         (Fault::ResetAfter(2), "upstream_error"),
         (Fault::NoDone, "upstream_error"),
         (Fault::HangAfter(2), "upstream_timeout"),
-        (Fault::Raw(wire::sse_head()), "upstream_error"),
         (Fault::Raw(half_a_line), "upstream_error"),
     ] {
         let what = format!("{fault:?}");
@@ -143,6 +142,10 @@ fn a_stream_that_breaks_ends_with_an_error_event_that_stands_alone() {
         let answer = mcpd.api("POST", INFER, mcpd.admin_token(), &prompt(json!({"stream": true})));
         assert_eq!((answer.status, last_error(&answer)), (200, code.into()), "{what}");
     }
+    // What breaks before its first byte is no stream yet, and has the status of an error.
+    engine.set_fault(Fault::Raw(wire::sse_head()));
+    let answer = mcpd.api("POST", INFER, mcpd.admin_token(), &prompt(json!({"stream": true})));
+    assert_eq!(error_of(&answer), (502, "upstream_error".into(), "upstream".into()));
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub struct LlamaServer {
     child: Child,
     addr: SocketAddr,
     dir: TempDir,
+    args: Vec<String>,
+    /// While it is dead, its port stays ours.
+    reserved: Option<Refusing>,
 }
 
 impl LlamaServer {
@@ -34,32 +37,31 @@ impl LlamaServer {
     pub fn start_with(args: &[&str]) -> Option<Self> {
         let program = Self::program()?;
         let dir = TempDir::new().expect("a temporary folder");
-        let log = File::create(dir.path().join("log")).expect("the folder is writable");
         // The port is ours until the engine binds it, which the options of both sockets allow.
         let reserved = Refusing::new();
         let addr = reserved.addr();
-        let child = Command::new(program)
-            .arg("--model")
-            .arg(Self::model())
-            .args(["--alias", "tiny", "--jinja", "--metrics", "--host", "127.0.0.1", "--port"])
-            .arg(addr.port().to_string())
-            .args(args)
-            .env_clear()
-            .envs(env::var_os("PATH").map(|path| ("PATH", path)))
-            .env("HOME", dir.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file has clones"))
-            .stderr(log)
-            .spawn()
-            .expect("llama-server can be run");
-        let mut server = Self { child, addr, dir };
-        wait_until(START_LIMIT, "llama-server is ready", || {
-            if let Some(status) = server.child.try_wait().expect("the child is ours") {
-                panic!("llama-server ended with {status}:\n{}", server.log());
-            }
-            server.get("/health").is_some()
-        });
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let child = run(&program, addr, &args, dir.path());
+        let mut server = Self { child, addr, dir, args, reserved: Some(reserved) };
+        server.wait_until_ready();
         Some(server)
+    }
+
+    /// Starts it again, on the same port, after [`LlamaServer::kill`].
+    pub fn restart(&mut self) {
+        let program = Self::program().expect("it was there before");
+        self.child = run(&program, self.addr, &self.args, self.dir.path());
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        wait_until(START_LIMIT, "llama-server is ready", || {
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                panic!("llama-server ended with {status}:\n{}", self.log());
+            }
+            self.get("/health").is_some()
+        });
+        self.reserved = None;
     }
 
     /// `$LLAMA_SERVER`, else the one that `scripts/install-llama-server` put into the project, else one on `PATH`.
@@ -117,6 +119,7 @@ impl LlamaServer {
     pub fn kill(&mut self) {
         let _already_ended = self.child.kill();
         self.child.wait().expect("the child is ours");
+        self.reserved = Some(Refusing::at(self.addr.port()));
     }
 
     /// The body of a 200; none for everything else.
@@ -134,6 +137,25 @@ impl Drop for LlamaServer {
             eprintln!("---- log of llama-server at {} ----\n{}---- end ----", self.addr, self.log());
         }
     }
+}
+
+fn run(program: &Path, addr: SocketAddr, args: &[String], dir: &Path) -> Child {
+    let log =
+        File::options().create(true).append(true).open(dir.join("log")).expect("the folder is writable");
+    Command::new(program)
+        .arg("--model")
+        .arg(LlamaServer::model())
+        .args(["--alias", "tiny", "--jinja", "--metrics", "--host", "127.0.0.1", "--port"])
+        .arg(addr.port().to_string())
+        .args(args)
+        .env_clear()
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file has clones"))
+        .stderr(log)
+        .spawn()
+        .expect("llama-server can be run")
 }
 
 pub(crate) fn repository() -> &'static Path {

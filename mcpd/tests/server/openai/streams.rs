@@ -81,7 +81,8 @@ fn s02_a_response_that_is_cut_anywhere_ends_with_an_error_of_its_own_kind() {
         whole.len() - 3,
         whole.len() - 1,
     ];
-    for cut in bounds.iter().copied().chain(within) {
+    // What is cut before its first byte is no stream yet.
+    for cut in bounds.iter().copied().skip(1).chain(within) {
         let upstream = streaming(&whole[..cut]);
         let name = format!("cut-at-{cut}-{}", upstream.addr().port());
         mcpd.create_llm(&name, &upstream.url());

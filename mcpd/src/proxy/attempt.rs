@@ -1,0 +1,248 @@
+//! One request at one node: our headers and our key, no redirects, and the answer as far as its first bytes.
+
+use super::{
+    Endpoint,
+    nodes::Node,
+    settings::Times,
+    verdict::{Head, judge, rejection},
+};
+use crate::{
+    http_client::{ConnectError, HttpClient, address},
+    problem::{Problem, UpstreamProblem},
+};
+use axum::body::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header, response::Parts};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use mcp_api::{Secret, headers};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// As much of a rejection is read; its reason stands near its start.
+const REJECTION_MAX: usize = 64 << 10;
+/// A connection that had been closed when we wrote to it shows that within this time.
+const STALE: Duration = Duration::from_secs(1);
+
+/// What is asked, whichever node answers it.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) prompt: Bytes,
+    pub(super) accept: Option<HeaderValue>,
+    pub(super) key: Option<&'a Secret>,
+    pub(super) request_id: &'a str,
+    pub(super) times: Times,
+}
+
+/// An answer that has begun.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) is_stream: bool,
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) first: Option<Bytes>,
+    pub(super) rest: Incoming,
+}
+
+/// How a request at one node ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// With an answer that has begun.
+    Answer(Answer),
+    /// With an answer that every node would give.
+    Refused(Problem),
+    /// Without an answer. Nothing of it has been passed on.
+    Failed(Failure),
+}
+
+/// Why a node gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It never saw the request.
+    #[error("not connected")]
+    Unconnected(#[from] ConnectError),
+    /// It may have seen the request, and even have worked on it.
+    #[error("the connection broke")]
+    Broken(#[source] hyper::Error),
+    /// An answer began and broke before its first byte.
+    #[error("the answer ended before it began")]
+    Empty,
+    /// It failed by itself.
+    #[error("the status was {0}")]
+    Status(StatusCode),
+    /// It has no room now.
+    #[error("it has no capacity")]
+    Busy(Option<HeaderValue>),
+    /// An answer that is none.
+    #[error("the answer is none of an OpenAI-compatible server")]
+    Nonsense,
+    /// A stream whose first event is an error. It can be passed on if there is no other node.
+    #[error("the stream began with an error")]
+    Error(Box<Answer>),
+}
+
+impl Failure {
+    /// In a word, for what is counted.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unconnected(_) => "connect",
+            Self::Broken(_) | Self::Empty => "broken",
+            Self::Status(_) | Self::Error(_) => "status",
+            Self::Busy(_) => "busy",
+            Self::Nonsense => "nonsense",
+        }
+    }
+
+    /// Says whether the node may have worked on the request.
+    pub(super) fn was_sent(&self) -> bool {
+        !matches!(self, Self::Unconnected(_))
+    }
+
+    /// Says whether the node should be left alone for a while. One prompt that it cannot answer is no reason: whoever
+    /// sends that prompt could keep everybody from all nodes.
+    pub(super) fn is_the_nodes(&self) -> bool {
+        match self {
+            Self::Unconnected(_) | Self::Broken(_) | Self::Empty => true,
+            Self::Status(status) => {
+                matches!(
+                    *status,
+                    StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+                )
+            }
+            Self::Busy(_) | Self::Nonsense | Self::Error(_) => false,
+        }
+    }
+
+    /// What the caller is told if no other node answers.
+    pub(super) fn problem(self) -> UpstreamProblem {
+        match self {
+            Self::Unconnected(_) | Self::Broken(_) => UpstreamProblem::Unavailable,
+            Self::Empty => UpstreamProblem::Broken,
+            Self::Status(status) => UpstreamProblem::Failed(status),
+            Self::Busy(wait) => UpstreamProblem::RateLimited(wait),
+            Self::Nonsense | Self::Error(_) => UpstreamProblem::Nonsense,
+        }
+    }
+}
+
+/// Asks one node. Dropping this hangs up on it.
+pub(super) async fn ask(client: &HttpClient, call: &Call<'_>, node: &Node) -> Outcome {
+    match send(client, call, node).await {
+        Ok((head, body)) => begin(call, &head, body).await,
+        Err(outcome) => outcome,
+    }
+}
+
+/// On a connection that is there, and on a new one if that one had been closed meanwhile: then nobody has read anything.
+async fn send(client: &HttpClient, call: &Call<'_>, node: &Node) -> Result<(Parts, Incoming), Outcome> {
+    let mut kept = node.pool.take();
+    loop {
+        let mut request = call.request(node).map_err(Outcome::Refused)?;
+        let (mut wire, is_new) = if let Some(wire) = kept.take() {
+            (wire, false)
+        } else {
+            let connected = client.connect(request.uri(), call.times.connect).await;
+            (connected.map_err(|error| Outcome::Failed(error.into()))?, true)
+        };
+        address(&mut request);
+        let sent = Instant::now();
+        match wire.send_request(request).await {
+            Ok(answer) => {
+                node.pool.keep(wire);
+                return Ok(answer.into_parts());
+            }
+            Err(error) if !is_new && !error.is_parse() && sent.elapsed() < STALE => {}
+            Err(error) => return Err(Outcome::Failed(Failure::Broken(error))),
+        }
+    }
+}
+
+async fn begin(call: &Call<'_>, head: &Parts, mut body: Incoming) -> Outcome {
+    let is_stream = match judge(head, call.endpoint) {
+        Head::Stream => true,
+        Head::Whole => false,
+        Head::Rejected(status) => {
+            let read = timeout(call.times.idle, read_rejection(body)).await.unwrap_or_default();
+            return Outcome::Refused(rejection(status, &read, call.key));
+        }
+        Head::Problem(problem) => return judged(head.status, problem),
+    };
+    // Whoever has seen a byte cannot be given another answer, so none is passed on before there is one.
+    let first = loop {
+        match body.frame().await {
+            None => break None,
+            Some(Err(error)) => return Outcome::Failed(Failure::Broken(error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) if !bytes.is_empty() => break Some(bytes),
+                Ok(_) | Err(_) => {}
+            },
+        }
+    };
+    if is_stream && first.is_none() {
+        return Outcome::Failed(Failure::Empty);
+    }
+    let is_error = is_stream && first.as_deref().is_some_and(is_error_event);
+    let answer = Answer {
+        is_stream,
+        content_type: head.headers.get(header::CONTENT_TYPE).cloned(),
+        first,
+        rest: body,
+    };
+    if is_error { Outcome::Failed(Failure::Error(Box::new(answer))) } else { Outcome::Answer(answer) }
+}
+
+fn judged(status: StatusCode, problem: UpstreamProblem) -> Outcome {
+    match problem {
+        UpstreamProblem::RateLimited(wait) => Outcome::Failed(Failure::Busy(wait)),
+        UpstreamProblem::Failed(status) => Outcome::Failed(Failure::Status(status)),
+        UpstreamProblem::Nonsense if !status.is_client_error() => Outcome::Failed(Failure::Nonsense),
+        // What one node says of the request, or of our key, each would say.
+        problem => Outcome::Refused(Problem::Upstream(problem)),
+    }
+}
+
+/// Says whether a stream begins with an error, as vLLM's does whose engine has died. Looks at no more than its first
+/// bytes.
+fn is_error_event(first: &[u8]) -> bool {
+    [&b"data: {\"error\""[..], b"data:{\"error\"", b"event: error", b"event:error"]
+        .iter()
+        .any(|sign| first.starts_with(sign))
+}
+
+async fn read_rejection(body: Incoming) -> Bytes {
+    // A rejection whose reason cannot be read is one without a reason.
+    Limited::new(body, REJECTION_MAX)
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default()
+}
+
+impl Call<'_> {
+    /// Writes the request. Of the caller's headers only `Accept` goes on, never its token.
+    fn request(&self, node: &Node) -> Result<Request<Full<Bytes>>, Problem> {
+        let accept = self.accept.clone().unwrap_or(HeaderValue::from_static("*/*"));
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(self.endpoint.of(node.url()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, accept)
+            .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")))
+            .header(headers::REQUEST_ID, self.request_id);
+        if let Some(key) = self.key {
+            request = request.header(header::AUTHORIZATION, bearer(key)?);
+        }
+        request.body(Full::from(self.prompt.clone())).map_err(|error| {
+            tracing::error!(node = node.url(), %error, "no request can be made for this node");
+            Problem::Internal
+        })
+    }
+}
+
+/// The key as a header that nothing prints.
+pub(super) fn bearer(key: &Secret) -> Result<HeaderValue, Problem> {
+    let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
+    // A key was checked to be visible ASCII when it was read.
+    let mut value = value.map_err(|_| Problem::Internal)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
