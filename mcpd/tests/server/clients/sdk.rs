@@ -3,6 +3,7 @@
 use super::{Ran, WORDS, finish, let_go, read_until, refused, run, start};
 use crate::cases::{LIMIT, USES_CHAT};
 use fakes::{Engine, Evild, LlamaServer, Mcpd, Step, client, required, wire};
+use mcp_api::LlmSpec;
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -152,6 +153,11 @@ fn openais_sdk_raises_the_exception_that_is_meant() {
     for ((theirs, class, ours, code), outcome) in faults.into_iter().zip(&outcomes) {
         assert_eq!(exception(outcome), (class, ours, code), "{theirs}");
     }
+    let limits = serde_json::from_value(json!({"perToken": {"requestsPerMinute": 1}})).unwrap();
+    mcpd.create_llm_from(&LlmSpec { limits, ..Mcpd::llm_spec("limited", &engine.url()) });
+    let outcomes = sdk.plays(&mcpd, &token, "limited", &["once", "once"]);
+    assert_eq!(outcomes[0]["text"], WORDS);
+    assert_eq!(exception(&outcomes[1]), ("RateLimitError", 429, "rate_limited"), "{outcomes:?}");
     mcpd.patch_llm("chat", &serde_json::from_value(json!({"enabled": false})).unwrap());
     let off = sdk.play(&mcpd, &token, "chat", "chat");
     assert_eq!(exception(&off), ("PermissionDeniedError", 403, "llm_disabled"));
