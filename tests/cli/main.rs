@@ -21,6 +21,7 @@ mod detached;
 mod docs;
 mod doctor;
 mod documents;
+mod drain;
 mod drill;
 mod engine_commands;
 mod engine_home;

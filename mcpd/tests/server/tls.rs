@@ -286,3 +286,25 @@ fn a12_half_of_a_pair_is_wrong_usage() {
         assert!(said.contains("--tls-key") && said.contains("--tls-cert"), "{said}");
     }
 }
+
+#[test]
+fn n05_the_metric_says_when_the_certificate_that_is_in_use_ends() {
+    let files = Files::of(&Certificate::Expired.issue());
+    let mcpd = files.mcpd().arg("--metrics-listen").arg("127.0.0.1:0").start();
+    let logs = mcpd.logs();
+    let line = logs.lines().find(|line| line.contains("listening for metrics")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let addr = line["address"].as_str().unwrap().parse().unwrap();
+    let ends = || {
+        let request = fakes::http::request_bytes("GET", "/metrics", addr, &[], b"");
+        let shown = fakes::Exchange::open(addr, &request).unwrap().finish().text();
+        let name = "mcpd_tls_certificate_expiry_timestamp_seconds ";
+        let value = shown.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok());
+        value.unwrap_or_default()
+    };
+    // The first of January 2001.
+    wait_until(LIMIT, "the end is shown", || (ends() - 978_307_200.0).abs() < 0.5);
+    assert!(mcpd.logs().contains("the TLS certificate ends soon, or has ended"));
+    files.put(&Certificate::TwoYears.issue());
+    wait_until(LIMIT, "the new end is shown", || ends() > 1_700_000_000.0);
+}

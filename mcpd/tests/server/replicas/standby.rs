@@ -48,10 +48,13 @@ fn d08_a_revocation_that_a_standby_has_not_heard_of_holds() {
     for really in [true, false] {
         assert_eq!(uses(&mcpd, "chat", &token, really), 503);
     }
+    let ready = |mcpd: &Mcpd| mcpd.request("GET", "/readyz", None, &[], b"").status;
+    assert_eq!(ready(&mcpd), 503, "a load balancer is to ask another one");
     let read = mcpd.api("GET", "/api/v1/llms", mcpd.admin_token(), &());
     assert_eq!(error_of(&read), (503, "database_unavailable".into(), "gateway".into()));
     wire.lead_to(primary.addr());
     wait_until(LIMIT, "it is at the primary again", || uses(&mcpd, "chat", mcpd.admin_token(), false) == 200);
+    assert_eq!(ready(&mcpd), 200);
     assert_eq!(uses(&mcpd, "chat", &token, true), 403);
     assert_eq!(engine.requests(), 1, "the upstream has heard of one run only");
 }
