@@ -117,7 +117,7 @@ impl AuditEntry {
 }
 
 /// The answer of `GET /api/v1/audit`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AuditPage {
     /// In the order of their numbers.
     pub items: Vec<AuditEntry>,
@@ -129,7 +129,7 @@ pub struct AuditPage {
 /// Where a trail ends. Kept elsewhere, it proves later that nothing before it was changed or cut off.
 ///
 /// Written as `seq:hash`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditHead {
     /// The number of the last entry; 0 if there is none.
     pub seq: u64,

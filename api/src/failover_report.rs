@@ -3,6 +3,7 @@
 //! The fields are texts that the server looks at one report at a time: one that it cannot take is named in the answer
 //! and does not hold up the others. Never holds a prompt or an answer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most reports of one request.
@@ -12,14 +13,14 @@ pub const REPORTS_MAX: usize = 100;
 pub const TOKEN_ID: &str = "tokenId";
 
 /// The body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailoverReports {
     /// At most [`REPORTS_MAX`].
     pub reports: Vec<FailoverReport>,
 }
 
 /// One failover.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailoverReport {
     /// Chosen by the client, 32 random lower-case hexadecimal digits: a report that is sent twice counts once.
@@ -82,7 +83,7 @@ impl Outcome {
 }
 
 /// The answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailoverReceipt {
     /// Ids of the reports that are in the audit trail now, also of those that were before.
     pub accepted: Vec<String>,
@@ -92,7 +93,7 @@ pub struct FailoverReceipt {
 }
 
 /// A report that is not taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rejected {
     /// Its id.
     pub id: String,

@@ -20,7 +20,7 @@ pub struct Whoami {
 }
 
 /// The body of `POST /api/v1/can-i`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CanI {
     /// What.
@@ -43,7 +43,7 @@ pub struct CanIAnswer {
 }
 
 /// The body of `POST /api/v1/tokens`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewToken {
     /// A user or a service account.
@@ -85,14 +85,15 @@ pub struct TokenInfo {
 }
 
 /// The answer of `GET` on tokens, subjects and role bindings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Items")]
 pub struct Items<T> {
     /// Only what the caller may view.
     pub items: Vec<T>,
 }
 
 /// A user, group or service account as the server stores it: the body of `/api/v1/users`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectSpec {
     /// Person, group or program.
@@ -108,7 +109,8 @@ pub struct SubjectSpec {
 }
 
 /// What the server says after a change, and about one thing that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Answer")]
 pub struct Answer<T> {
     /// As it is now.
     #[serde(flatten)]

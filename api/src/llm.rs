@@ -184,7 +184,7 @@ impl From<Llm> for LlmSpec {
 }
 
 /// The answer of the list: only what the caller may view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LlmList {
     /// In the order of their names.
     pub items: Vec<Llm>,

@@ -1,15 +1,17 @@
 //! A partial change of an LLM, as a JSON merge patch (RFC 7396): what is left out stays, `null` takes away.
 
 use crate::{ApiKeyRef, FailoverPolicy, Labels, Limits, Timeouts, TokenLimits};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::num::NonZeroU32;
+use std::{borrow::Cow, num::NonZeroU32};
 
 /// The body of `PATCH`. Absent fields stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LlmPatch {
     /// All labels that it shall have.
     #[serde(default, deserialize_with = "never_null::labels", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Labels")]
     pub labels: Option<Labels>,
     /// See [`LlmSpec::display_name`](crate::LlmSpec::display_name).
     #[serde(default, skip_serializing_if = "Patched::is_kept")]
@@ -21,9 +23,11 @@ pub struct LlmPatch {
         deserialize_with = "never_null::kind",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(with = "String")]
     pub kind: Option<String>,
     /// See [`LlmSpec::url`](crate::LlmSpec::url). Another scheme, host or port drops the key reference.
     #[serde(default, deserialize_with = "never_null::url", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub url: Option<String>,
     /// See [`LlmSpec::urls`](crate::LlmSpec::urls). All nodes that it shall have; `null` leaves the first one. A new
     /// `url` without them is the only node.
@@ -31,15 +35,18 @@ pub struct LlmPatch {
     pub urls: Patched<Vec<String>>,
     /// See [`LlmSpec::model`](crate::LlmSpec::model).
     #[serde(default, deserialize_with = "never_null::model", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub model: Option<String>,
     /// See [`LlmSpec::api_key_ref`](crate::LlmSpec::api_key_ref).
     #[serde(default, skip_serializing_if = "Patched::is_kept")]
     pub api_key_ref: Patched<ApiKeyRef>,
     /// See [`LlmSpec::enabled`](crate::LlmSpec::enabled).
     #[serde(default, deserialize_with = "never_null::enabled", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     pub enabled: Option<bool>,
     /// See [`LlmSpec::failover`](crate::LlmSpec::failover).
     #[serde(default, deserialize_with = "never_null::failover", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "FailoverPolicy")]
     pub failover: Option<FailoverPolicy>,
     /// See [`LlmSpec::context_length`](crate::LlmSpec::context_length).
     #[serde(default, skip_serializing_if = "Patched::is_kept")]
@@ -53,7 +60,7 @@ pub struct LlmPatch {
 }
 
 /// A partial change of [`Timeouts`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TimeoutsPatch {
     /// See [`Timeouts::connect_seconds`].
@@ -68,7 +75,7 @@ pub struct TimeoutsPatch {
 }
 
 /// A partial change of [`Limits`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LimitsPatch {
     /// See [`Limits::concurrent`].
@@ -83,7 +90,7 @@ pub struct LimitsPatch {
 }
 
 /// A partial change of [`TokenLimits`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TokenLimitsPatch {
     /// See [`TokenLimits::concurrent`].
@@ -171,6 +178,19 @@ impl<T> Patched<T> {
 
     fn is_kept(&self) -> bool {
         matches!(self, Self::Kept)
+    }
+}
+
+/// A field that can be null. That it can be left out is said by whatever it is a field of.
+impl<T: JsonSchema> JsonSchema for Patched<T> {
+    fn inline_schema() -> bool {
+        Option::<T>::inline_schema()
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
     }
 }
 

@@ -49,6 +49,8 @@ pub const READYZ: &str = "/readyz";
 /// Which version runs.
 pub const VERSION: &str = "/version";
 
+/// This API, described by itself.
+pub const OPENAPI: &str = "/openapi.json";
 /// What is measured, in Prometheus' text format.
 pub const METRICS: &str = "/metrics";
 

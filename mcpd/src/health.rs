@@ -2,6 +2,7 @@
 
 use crate::{app::App, problem::Problem};
 use axum::{Json, extract::State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -22,8 +23,10 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
     Ok("ok\n")
 }
 
-#[derive(Serialize)]
+/// Which version runs.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Version {
+    /// The version, such as `1.2.3`.
     version: &'static str,
 }
 

@@ -38,6 +38,7 @@ mod login;
 mod metrics;
 mod oidc;
 mod openai;
+mod openapi;
 mod place;
 mod policy;
 mod problem;

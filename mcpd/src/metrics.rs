@@ -51,6 +51,10 @@ macro_rules! metrics {
             $(#[doc = $help] pub(crate) $field: $kind$(<$arg>)?,)+
         }
 
+        /// Every metric with its labels.
+        #[cfg(test)]
+        const NAMES: &[(&str, &[&str])] = &[$(($name, &$labels)),+];
+
         impl Metrics {
             /// Begins with nothing counted.
             pub(crate) fn new() -> Result<Self, prometheus::Error> {
@@ -136,5 +140,55 @@ impl Metrics {
     /// All of it in Prometheus' text format.
     fn text(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const PAGE: &str = include_str!("../../docs/watch.md");
+    const DASHBOARD: &str = include_str!("../../deploy/grafana/mcpd.json");
+
+    /// The names in a text that could be those of metrics of ours.
+    fn named(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let ours = ["mcpd_", "gen_ai_", "http_", "process_"];
+        let labels: BTreeSet<&str> = NAMES.iter().flat_map(|(_, labels)| labels.iter().copied()).collect();
+        let ours = words.filter(|word| ours.iter().any(|prefix| word.starts_with(prefix)));
+        ours.filter(|word| !labels.contains(word)).map(metric).collect()
+    }
+
+    fn metric(name: &str) -> &str {
+        let is_one = |name: &str| NAMES.iter().any(|(one, _)| *one == name);
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        of_histogram.filter(|name| is_one(name)).unwrap_or(name)
+    }
+
+    #[test]
+    fn the_page_has_a_row_for_every_metric_and_names_no_other() {
+        for (name, labels) in NAMES {
+            let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+            let row = row.unwrap_or_else(|| panic!("{name} has no row in docs/watch.md"));
+            let listed: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let listed = if labels.is_empty() { "-".to_owned() } else { listed.join(", ") };
+            assert!(row.contains(&format!(" | {listed} | ")), "{name} has the labels {listed}: {row}");
+        }
+        let known: BTreeSet<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named(PAGE).difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_every_metric_and_for_no_other() {
+        let known: BTreeSet<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named(DASHBOARD), known);
+    }
+
+    #[test]
+    fn a_histogram_s_buckets_grow() {
+        for buckets in [TIMES, GEN_AI_TIMES, TOKENS] {
+            assert!(buckets.is_sorted() && !buckets.is_empty());
+        }
     }
 }

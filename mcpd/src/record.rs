@@ -60,7 +60,9 @@ impl Run {
 
 impl Record {
     pub(crate) fn new(request: &Request, metrics: Arc<Metrics>) -> Self {
-        let given = request.headers().get(headers::REQUEST_ID).and_then(|value| value.to_str().ok());
+        // Of two, nobody knows which one a proxy on the way has logged.
+        let mut all = request.headers().get_all(headers::REQUEST_ID).iter();
+        let given = all.next().filter(|_| all.next().is_none()).and_then(|value| value.to_str().ok());
         let given = given.filter(|id| is_request_id(id)).map(str::to_owned);
         let active = metrics.http_active.held([method(request.method())]);
         Self {

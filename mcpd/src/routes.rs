@@ -2,7 +2,7 @@
 
 use crate::{
     app::App, audit::trail, failover_reports, frame::frame, health, identity, infer, llms, metrics, openai,
-    problem::Problem, rbac, subjects, tokens,
+    openapi, problem::Problem, rbac, subjects, tokens,
 };
 use axum::{
     Router,
@@ -49,6 +49,7 @@ routes! {
     paths::READYZ   => GET health::readyz;
     paths::VERSION  => GET health::version;
     paths::METRICS  => GET metrics::show;
+    paths::OPENAPI  => GET openapi::show;
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {

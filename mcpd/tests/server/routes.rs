@@ -79,6 +79,7 @@ fn rows(upstream: &str) -> Vec<Row> {
         row("GET", paths::HEALTHZ, Nothing, Value::Null),
         row("GET", paths::READYZ, Nothing, Value::Null),
         row("GET", paths::VERSION, Nothing, Value::Null),
+        row("GET", paths::OPENAPI, Nothing, Value::Null),
         row("GET", paths::METRICS, Right("view", "llms"), Value::Null),
     ]
 }
