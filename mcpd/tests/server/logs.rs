@@ -37,23 +37,35 @@ fn x08_nothing_that_a_client_sends_makes_a_line_of_its_own() {
     let send = |bytes: &[u8]| drop(mcpd.raw(bytes));
     for (number, text) in CORPUS.iter().enumerate() {
         let escaped: String = text.iter().map(|byte| format!("%{byte:02x}")).collect();
-        for path in [format!("/{escaped}"), format!("/api/v1/llms/{escaped}"), format!("{CHAT}?q={escaped}")] {
+        for path in [format!("/{escaped}"), format!("/api/v1/llms/{escaped}"), format!("{CHAT}?q={escaped}")]
+        {
             let _ = mcpd.request("GET", &path, Some(&dana), &[], b"");
         }
         // As they are, where bytes that are none of a header's do not end the connection.
-        for header in ["x-request-id", "user-agent", "authorization", "mcpd-probe", "traceparent", "referer"] {
-            let bearer = if header == "authorization" { String::new() } else { format!("authorization: Bearer {dana}\r\n") };
+        for header in ["x-request-id", "user-agent", "authorization", "mcpd-probe", "traceparent", "referer"]
+        {
+            let bearer = if header == "authorization" {
+                String::new()
+            } else {
+                format!("authorization: Bearer {dana}\r\n")
+            };
             let head = format!("GET {CHAT} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{bearer}{header}: ");
             send(&[head.as_bytes(), text, b"\r\n\r\n"].concat());
         }
-        send(&[b"GET / HTTP/1.1\r\nhost: a\r\n", text, b": x\r\nconnection: close\r\n\r\n"].concat());
+        send(&[&b"GET / HTTP/1.1\r\nhost: a\r\n"[..], text, b": x\r\nconnection: close\r\n\r\n"].concat());
         let shown = String::from_utf8_lossy(text);
         let body = json!({"name": shown, "type": shown, "url": shown, "model": shown}).to_string();
         let _ = mcpd.request("POST", "/api/v1/llms", Some(mcpd.admin_token()), &[], body.as_bytes());
         engine.set_fault(Fault::Status(400, json!({"error": {"message": shown}})));
         let _ = mcpd.request("POST", INFER, Some(&dana), &[], &[text, &b"{}"[..]].concat());
         let id = format!("last-{number}");
-        let _ = mcpd.request("POST", INFER, Some(&dana), &[("x-request-id", &id)], prompt(json!({})).to_string().as_bytes());
+        let _ = mcpd.request(
+            "POST",
+            INFER,
+            Some(&dana),
+            &[("x-request-id", &id)],
+            prompt(json!({})).to_string().as_bytes(),
+        );
         let _ = log_line(&mcpd, &id);
     }
     let logs = mcpd.logs();
@@ -89,7 +101,10 @@ fn one_id_goes_from_the_client_to_the_upstream_the_log_the_trail_and_the_error()
     assert_eq!(last["error"]["requestId"], id);
     assert_eq!(engine.wait_for_request(1, LIMIT).header("x-request-id"), Some(id));
     let line = log_line(&mcpd, id);
-    assert_eq!((&line["outcome"], &line["llm"], &line["user"]), (&json!("upstream_broken"), &json!("chat"), &json!("User/dana")));
+    assert_eq!(
+        (&line["outcome"], &line["llm"], &line["user"]),
+        (&json!("upstream_broken"), &json!("chat"), &json!("User/dana"))
+    );
     let page: Value = mcpd.request("GET", "/api/v1/audit", Some(mcpd.admin_token()), &[], b"").json();
     assert!(page["items"].as_array().unwrap().iter().any(|entry| entry["requestId"] == id), "{page}");
     let denied = mcpd.request("GET", CHAT, None, &[("x-request-id", id)], b"");
@@ -105,7 +120,13 @@ fn an_id_that_is_no_id_is_replaced_by_one_of_ours() {
         assert!(id.len() == 24 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{odd:?} became {id:?}");
     }
     // The first of two counts for nobody: which one a proxy took for its log is not known here.
-    let request = request_bytes("GET", "/healthz", mcpd.addr(), &[("x-request-id", "one"), ("x-request-id", "two")], b"");
+    let request = request_bytes(
+        "GET",
+        "/healthz",
+        mcpd.addr(),
+        &[("x-request-id", "one"), ("x-request-id", "two")],
+        b"",
+    );
     let answer = fakes::Exchange::open(mcpd.addr(), &request).unwrap().finish();
     assert!(!["one", "two"].contains(&answer.header("x-request-id").unwrap()), "{answer:?}");
 }
@@ -117,7 +138,8 @@ fn an_answer_that_a_client_leaves_is_a_line_that_says_so() {
     mcpd.create_llm("chat", &engine.url());
     let dana = mcpd.user_with("dana", USES_CHAT);
     let body = endless().to_string();
-    let mut exchange = mcpd.open("POST", INFER, Some(&dana), &[("x-request-id", "left")], body.as_bytes()).unwrap();
+    let mut exchange =
+        mcpd.open("POST", INFER, Some(&dana), &[("x-request-id", "left")], body.as_bytes()).unwrap();
     let _ = exchange.read_until("data:");
     drop(exchange);
     assert_eq!(log_line(&mcpd, "left")["outcome"], "client_gone");

@@ -1,16 +1,28 @@
 //! `/metrics`: who may read it, that a reader of Prometheus' own takes it, and that everything in it moves.
 
-use crate::cases::{CHAT, INFER, LIMIT, USES_CHAT, endless, probe, prompt};
-use fakes::{Engine, Fault, Mcpd, Response};
+use crate::cases::{CHAT, INFER, LIMIT, USES_CHAT, endless, probe, prompt, with_database};
+use fakes::{
+    Certificate, Engine, Exchange, Fault, Issuer, Mcpd, McpdBuilder, Refusing, Response, http::request_bytes,
+};
 use mcp_api::{LlmPatch, paths};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 /// What is shown, by series.
 type Shown = BTreeMap<String, f64>;
 
 /// What cannot move within the life of a process, and what only the kernel moves.
 const STILL: [&str; 3] = ["mcpd_build_info", "process_start_time_seconds", "process_max_fds"];
+
+/// A probe, as a header.
+const PROBE: &str = "mcpd-probe: run; nonce=00112233445566778899aabbccddeeff";
 
 fn read(text: &str) -> Shown {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -182,4 +194,161 @@ fn probes_and_refusals_are_counted_by_what_was_decided() {
     let _ = mcpd.request("GET", CHAT, Some("mcpd_x"), &[], b"");
     wait_for(&mcpd, "mcpd_login_failures_total", &["\"invalid\""], 1.0);
     assert_eq!(login("absent"), 1.0);
+}
+
+/// A server whose metrics are read on a listener of their own: that one answers when the other one no longer does.
+struct Watched {
+    mcpd: Mcpd,
+    metrics: SocketAddr,
+}
+
+impl Watched {
+    fn start(builder: McpdBuilder) -> Self {
+        let mcpd = builder.arg("--metrics-listen").arg("127.0.0.1:0").start();
+        let logs = mcpd.logs();
+        let mut lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let line = lines.find(|line| line["message"] == "listening for metrics").unwrap();
+        Self { metrics: line["address"].as_str().unwrap().parse().unwrap(), mcpd }
+    }
+
+    fn text(&self) -> String {
+        let request = request_bytes("GET", paths::METRICS, self.metrics, &[], b"");
+        Exchange::open(self.metrics, &request).unwrap().finish().text()
+    }
+
+    fn shown(&self) -> Shown {
+        read(&self.text())
+    }
+
+    /// What has moved since, once some of it has.
+    fn moved(&self, before: &Shown, wanted: &[&str]) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        fakes::wait_until(LIMIT, &format!("{wanted:?} to move"), || {
+            all.extend(moved(before, &self.shown()));
+            wanted.iter().all(|name| all.contains(*name))
+        });
+        all
+    }
+}
+
+/// What every server does: requests, answers, decisions, a database, the end.
+fn moved_by_work() -> BTreeSet<String> {
+    let engine = Engine::start();
+    let watched = Watched::start(Mcpd::builder().sqlite());
+    let mcpd = &watched.mcpd;
+    let before = watched.shown();
+    let spec = json!({"name": "chat", "type": "openai", "model": "tiny", "url": engine.url(), "limits": {"concurrent": 1}});
+    let _ = mcpd.api("POST", paths::LLMS, mcpd.admin_token(), &spec).expect_success("an LLM");
+    let dana = mcpd.user_with("dana", USES_CHAT);
+    let _ = infer(mcpd, &dana, &prompt(json!({"stream": true, "stream_options": {"include_usage": true}})));
+    let body = endless().to_string();
+    let mut open = mcpd.open("POST", INFER, Some(&dana), &[], body.as_bytes()).unwrap();
+    let _ = open.read_until("data:");
+    assert_eq!(infer(mcpd, &dana, &prompt(json!({}))).status, 429);
+    let _ = (probe(mcpd, CHAT, &dana), mcpd.request("GET", CHAT, None, &[], b""));
+    let mut all = watched.moved(&before, &["mcpd_llm_active_requests", "mcpd_limited_total"]);
+    // While somebody holds the file nothing can be written: entries wait, more than there is room for are given up.
+    with_database(mcpd, "BEGIN IMMEDIATE", || {
+        let answer =
+            mcpd.api("POST", paths::SUBJECTS, mcpd.admin_token(), &json!({"kind": "User", "name": "late"}));
+        assert_eq!(answer.status, 503);
+        let head =
+            format!("HEAD {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {dana}\r\n{PROBE}\r\n\r\n");
+        let last = head.replace("host: a\r\n", "host: a\r\nconnection: close\r\n");
+        let _ = mcpd.raw(&[head.repeat(20_000), last].concat().into_bytes());
+        let waiting = ["mcpd_audit_waiting_entries", "mcpd_audit_lost_total", "mcpd_database_failures_total"];
+        all.extend(watched.moved(&before, &waiting));
+    });
+    mcpd.signal(rustix::process::Signal::TERM);
+    all.extend(watched.moved(&before, &["mcpd_draining"]));
+    drop(open);
+    all
+}
+
+/// What takes several nodes: one that refuses, and one that answers in its place.
+fn moved_by_nodes() -> BTreeSet<String> {
+    let (engine, refusing) = (Engine::start(), Refusing::new());
+    let watched = Watched::start(Mcpd::builder());
+    let before = watched.shown();
+    let urls = [format!("http://{}/v1", refusing.addr()), engine.url()];
+    let spec = json!({"name": "chat", "type": "openai", "model": "tiny", "urls": urls});
+    let mcpd = &watched.mcpd;
+    let _ = mcpd.api("POST", paths::LLMS, mcpd.admin_token(), &spec).expect_success("an LLM");
+    for _ in 0..4 {
+        let _ = infer(mcpd, mcpd.admin_token(), &prompt(json!({}))).expect_success("the other node answers");
+    }
+    let wanted = ["mcpd_upstream_retries_total", "mcpd_upstream_failures_total", "mcpd_upstream_node_up"];
+    let all = watched.moved(&before, &wanted);
+    let up = |url: &str| sum(&watched.shown(), "mcpd_upstream_node_up", &[url]);
+    assert_eq!((up(&urls[0]), up(&urls[1])), (0.0, 1.0));
+    all
+}
+
+/// What takes an issuer, and a certificate.
+fn moved_by_settings() -> BTreeSet<String> {
+    let issuer = Issuer::start();
+    let file = issuer.config_file(json!({}));
+    let watched = Watched::start(Mcpd::builder().arg("--config").arg(file.to_str().unwrap()));
+    let before = watched.shown();
+    let _ = watched.mcpd.request("GET", paths::WHOAMI, Some(&issuer.token(json!({}))), &[], b"");
+    let mut all = watched.moved(&before, &["mcpd_jwks_refreshes_total"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let issued = Certificate::Good.issue();
+    let kept = [("--tls-cert", "cert.pem", &issued.certificate), ("--tls-key", "key.pem", &issued.key)];
+    let mut builder = Mcpd::builder();
+    for (flag, name, text) in kept {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        builder = builder.arg(flag).arg(path.to_str().unwrap());
+    }
+    let ends = sum(&Watched::start(builder).shown(), "mcpd_tls_certificate_expiry_timestamp_seconds", &[]);
+    assert!(ends > 1_700_000_000.0, "{ends}");
+    all.insert("mcpd_tls_certificate_expiry_timestamp_seconds".to_owned());
+    all
+}
+
+#[test]
+fn every_metric_moves() {
+    let all: BTreeSet<String> =
+        [moved_by_work(), moved_by_nodes(), moved_by_settings()].into_iter().flatten().collect();
+    let still: BTreeSet<String> = documented().difference(&all).cloned().collect();
+    assert_eq!(still, STILL.map(str::to_owned).into());
+}
+
+/// Reads metrics as Prometheus' own client does, and says what it saw: families, and the kind of each.
+const READER: &str = r#"
+import sys
+from prometheus_client.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.read()):
+    assert family.documentation, family.name
+    assert family.type in ("counter", "gauge", "histogram"), family
+    print(family.name, family.type, len(family.samples))
+"#;
+
+#[test]
+fn a_reader_of_prometheus_takes_what_is_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut python) = fakes::client("python", home.path()) else { return fakes::required("python") };
+    let engine = Engine::start();
+    let mcpd = Mcpd::start();
+    mcpd.create_llm("chat", &engine.url());
+    let _ = infer(&mcpd, mcpd.admin_token(), &prompt(json!({"stream": true})));
+    wait_for(&mcpd, "mcpd_llm_answers_total", &[], 1.0);
+    let text = scrape(&mcpd).text();
+    let mut reader =
+        python.args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    reader.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let done = reader.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}");
+    for family in [
+        "gen_ai_server_request_duration_seconds histogram",
+        "mcpd_llm_answers counter",
+        "mcpd_build_info gauge",
+    ] {
+        assert!(said.contains(family), "{family} is missing in {said}");
+    }
+    assert_eq!(said.lines().count(), text.lines().filter(|line| line.starts_with("# TYPE")).count());
 }
