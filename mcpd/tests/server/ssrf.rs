@@ -118,3 +118,48 @@ fn whoever_changes_an_llm_to_where_the_server_does_not_go_is_warned() {
     assert_eq!(warned(json!({"urls": ["http://192.0.2.1/v1", "http://10.0.0.1/v1"]})), 1);
     assert_eq!(warned(json!({"urls": ["http://192.0.2.1/v1", "http://192.0.2.2/v1"]})), 0);
 }
+
+#[test]
+fn x01_a_name_that_changes_its_meaning_leads_nowhere_else() {
+    if !Mcpd::can_have_hosts() {
+        eprintln!("SKIPPED: x01, names that change: this machine gives no namespace of mounts");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // One that keeps no connection: what was allowed once is used again for a few seconds.
+    let engine = Evild::answering(wire::json_answer(200, &wire::completion("hello", Some("stop"))));
+    let hosts = folder.path().join("hosts");
+    let url = format!("http://model.example:{}/v1", engine.addr().port());
+    // In place: the file that the server sees is this one.
+    let means = |addresses: &[&str]| {
+        let lines: String = addresses.iter().map(|address| format!("{address} model.example\n")).collect();
+        std::fs::write(&hosts, lines).unwrap();
+    };
+    means(&["127.0.0.2"]);
+    let mcpd = Mcpd::builder().arg("--upstream-allow=127.0.0.1,127.0.0.8/30").hosts(&hosts).start();
+    let refused = |addresses: &[&str]| {
+        means(addresses);
+        let before = engine.connections();
+        let (answer, warnings) = asked(&mcpd, &url);
+        assert_eq!(
+            error_of(&answer),
+            (502, "upstream_unavailable".into(), "upstream".into()),
+            "{addresses:?}"
+        );
+        assert_eq!((engine.connections(), warnings.len()), (before, 0), "{addresses:?}");
+    };
+    let answered = |addresses: &[&str]| {
+        means(addresses);
+        assert_eq!(asked(&mcpd, &url).0.status, 200, "{addresses:?}");
+    };
+    for _ in 0..3 {
+        refused(&["127.0.0.2"]);
+        answered(&["127.0.0.1"]);
+        refused(&["169.254.169.254", "127.0.0.2", "::1"]);
+        refused(&["::ffff:127.0.0.2"]);
+        // Of several, those that are allowed; of those, the next one if nobody listens at the first.
+        answered(&["127.0.0.2", "127.0.0.1", "::1"]);
+        answered(&["127.0.0.9", "127.0.0.1"]);
+    }
+    assert!(mcpd.logs().contains("127.0.0.2, to which this server may not connect"), "{}", mcpd.logs());
+}

@@ -61,6 +61,7 @@ pub struct McpdBuilder {
     storage: Storage,
     /// The token of the administrator that another server has made in the same database.
     administered: Option<String>,
+    hosts: Option<PathBuf>,
 }
 
 impl McpdBuilder {
@@ -76,6 +77,13 @@ impl McpdBuilder {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Has it resolve names by this file, as `/etc/hosts`, which can change while it runs. See [`Mcpd::can_have_hosts`].
+    #[must_use]
+    pub fn hosts(mut self, file: impl Into<PathBuf>) -> Self {
+        self.hosts = Some(file.into());
         self
     }
 
@@ -135,7 +143,18 @@ impl McpdBuilder {
     }
 
     fn command(&self, subcommand: &str, dir: &Path) -> Command {
-        let mut command = Command::new(path_of_program());
+        let mut command = match &self.hosts {
+            None => Command::new(path_of_program()),
+            Some(hosts) => {
+                let mut command = Command::new("unshare");
+                let mount = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+                command
+                    .args(["--map-root-user", "--mount", "sh", "-c", mount])
+                    .arg(hosts)
+                    .arg(path_of_program());
+                command
+            }
+        };
         command
             .arg(subcommand)
             .arg("--data-dir")
@@ -167,6 +186,13 @@ impl Mcpd {
     /// For arguments, environment and a database that the test chooses.
     pub fn builder() -> McpdBuilder {
         McpdBuilder::default()
+    }
+
+    /// Says whether this machine lets a program have an `/etc/hosts` of its own: by a namespace of mounts.
+    pub fn can_have_hosts() -> bool {
+        let mut tried = Command::new("unshare");
+        tried.args(["--map-root-user", "--mount", "mount", "--bind", "/etc/hosts", "/etc/hosts"]);
+        tried.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
     /// The address.
