@@ -145,7 +145,11 @@ impl FromRequestParts<Arc<App>> for Caller {
             // Who shows nothing at all guesses nothing.
             Err(Problem::Unauthenticated) if parts.headers.contains_key(header::AUTHORIZATION) => {
                 let peer = parts.extensions.get::<Peer>().copied();
-                return Err(app.attempts.failed(peer, shown.as_ref().and_then(Shown::token_id)));
+                let problem = app.attempts.failed(peer, shown.as_ref().and_then(Shown::token_id));
+                if matches!(problem, Problem::TooManyLogins(_)) {
+                    app.metrics.login_failures.count(["limited"]);
+                }
+                return Err(problem);
             }
             logged_in => logged_in?,
         };

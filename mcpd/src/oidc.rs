@@ -1,4 +1,4 @@
-//! Tokens of others: JWTs that an OpenID Connect issuer has signed, such as a CI system or a Kubernetes cluster, so that
+//! Tokens of others: JWTs that an `OpenID` Connect issuer has signed, such as a CI system or a Kubernetes cluster, so that
 //! who calls needs no stored secret.
 //!
 //! Only issuers that the operator has named are believed, and nothing that a token says is used before its signature is
@@ -95,7 +95,7 @@ impl Oidc {
     pub(crate) async fn verify(&self, token: &Secret) -> Result<Assertion, Refusal> {
         let jwt = Jwt::parse(token)?;
         let said = jwt.unverified_issuer();
-        let issuer = self.issuers.iter().find(|issuer| said == Some(&*issuer.rules.issuer));
+        let issuer = self.issuers.iter().find(|issuer| said == Some(&*issuer.rules.url));
         let Trusted { rules, keyring } = issuer.ok_or(Refusal::Stranger)?;
         let key = keyring.key(jwt.algorithm, jwt.key_id.as_deref()).await?;
         let signed = jwt.signed_by(&key).ok_or(Refusal::Forged)?;

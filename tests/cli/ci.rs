@@ -1,7 +1,7 @@
 //! The page about CI: what its jobs run is run here, by the shell and with the real programs.
 
-use crate::support::{Client, Stage};
-use fakes::{Evild, Fault, Mcpd, Step, wire};
+use crate::support::{Client, Stage, says};
+use fakes::{Evild, Fault, Issuer, Mcpd, Step, wire};
 use serde_json::Value;
 use std::{
     fs,
@@ -129,14 +129,16 @@ fn lines(job: &Value) -> String {
     job["script"].as_array().unwrap().iter().map(|line| format!("{}\n", line.as_str().unwrap())).collect()
 }
 
-/// With a double for the CI system, and a token of mcpd where its signed identity will be.
+/// With a double for the CI system, whose identities are real ones.
 #[test]
 fn the_step_for_an_identity_leaves_it_in_a_private_file_that_mcpctl_takes() {
     if !has_jq() {
         return;
     }
-    let mcpd = Mcpd::start();
-    let answer = serde_json::json!({ "value": mcpd.admin_token() }).to_string();
+    let issuer = Issuer::start();
+    let settings = issuer.config_file(serde_json::json!({}));
+    let mcpd = Mcpd::builder().env("MCPD_CONFIG", settings.to_str().unwrap()).start();
+    let answer = serde_json::json!({ "value": issuer.token(serde_json::json!({})) }).to_string();
     let script = vec![
         Step::ReadRequest,
         Step::Send(wire::http(200, &[("content-type", "application/json")], &answer)),
@@ -153,5 +155,5 @@ fn the_step_for_an_identity_leaves_it_in_a_private_file_that_mcpctl_takes() {
     let request = &system.requests()[0];
     assert!(request.target.contains("version=2&audience=http"), "{}", request.target);
     let (name, file) = outputs.trim().split_once('=').unwrap();
-    client.cmd(["auth", "whoami"]).env(name, file).assert().code(0);
+    client.cmd(["auth", "whoami"]).env(name, file).assert().code(0).stdout(says("ci.job"));
 }

@@ -49,6 +49,7 @@ mod kill_rounds;
 mod kill_stage;
 mod kills;
 mod manual;
+mod oidc;
 mod packages;
 mod primary;
 mod probe;

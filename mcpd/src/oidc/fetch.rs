@@ -90,7 +90,7 @@ impl Source {
             Some(path) => HttpClient::trusting(Reach::Anywhere, authorities(path)?)?,
         };
         Ok(Self {
-            issuer: issuer.issuer.clone(),
+            issuer: issuer.url.clone(),
             jwks_url: issuer.jwks_url.clone(),
             bearer_file: issuer.bearer_file.clone(),
             client,

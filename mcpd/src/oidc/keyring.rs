@@ -113,20 +113,17 @@ impl Keyring {
             return decided;
         }
         // Goes on if the client hangs up, and if nobody has the patience any more: the next ones find it done.
-        let asked = timeout(PATIENCE, self.asked(algorithm, id.map(str::to_owned))).await;
-        match (asked, self.decided(algorithm, id)) {
-            (_, Some(decided)) => decided,
-            // Not answered yet. What was seen before may still do.
-            (_, None) => {
-                let seen = self.seen.load();
-                let now = Instant::now();
-                let tried = Seen { tried: Some(now), failed: true, ..Seen::clone(&seen) };
-                match tried.next(algorithm, id, now, self.settings) {
-                    Next::Use(key) => Ok(key.clone()),
-                    Next::Refuse(why) => Err(why),
-                    Next::Ask => Err(NoKey::Unavailable),
-                }
-            }
+        let _ = timeout(PATIENCE, self.asked(algorithm, id.map(str::to_owned))).await;
+        if let Some(decided) = self.decided(algorithm, id) {
+            return decided;
+        }
+        // Not answered yet. What was seen before may still do.
+        let now = Instant::now();
+        let tried = Seen { tried: Some(now), failed: true, ..Seen::clone(&self.seen.load()) };
+        match tried.next(algorithm, id, now, self.settings) {
+            Next::Use(key) => Ok(key.clone()),
+            Next::Refuse(why) => Err(why),
+            Next::Ask => Err(NoKey::Unavailable),
         }
     }
 
@@ -152,7 +149,7 @@ impl Keyring {
             metrics.jwks_refreshes.count([&issuer, if answer.is_ok() { "ok" } else { "failed" }]);
             match &answer {
                 Ok(fetched) => {
-                    tracing::info!(issuer, keys = fetched.keys.len(), "the issuer's keys were read")
+                    tracing::info!(issuer, keys = fetched.keys.len(), "the issuer's keys were read");
                 }
                 Err(error) => {
                     let error = crate::log::chain(error);
@@ -172,6 +169,7 @@ mod tests {
     use super::*;
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands where an answer does")]
     fn fetched(id: &str, max_age: Option<u64>) -> Result<Fetched, NotFetched> {
         let x = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
         let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}","kid":"{id}"}}]}}"#);

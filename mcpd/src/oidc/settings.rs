@@ -33,7 +33,8 @@ pub(crate) struct Issuer {
     /// Our name for it, `[a-z0-9][a-z0-9-]{0,31}`: stands in the audit trail and, by default, before its subjects' names.
     pub(crate) name: String,
     /// The claim `iss`, letter by letter.
-    pub(crate) issuer: String,
+    #[serde(rename = "issuer")]
+    pub(crate) url: String,
     /// The claim `aud`: one of these has to be in it.
     pub(crate) audiences: Vec<String>,
     /// Where its keys are; without it the issuer is asked, at `/.well-known/openid-configuration`.
@@ -110,35 +111,38 @@ impl Expected {
     }
 }
 
-/// How the keys of an issuer are kept.
+/// How the keys of an issuer are kept, in seconds.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct KeySettings {
     /// For how long keys count without being asked for again, at most; the issuer may say less.
-    max_age_seconds: u32,
+    #[serde(rename = "maxAgeSeconds")]
+    max_age: u32,
     /// How long to wait at least between two questions, whatever tokens come.
-    min_refresh_seconds: u32,
+    #[serde(rename = "minRefreshSeconds")]
+    min_refresh: u32,
     /// For how long keys count, since they were last seen, while the issuer does not answer.
-    keep_seconds: u32,
+    #[serde(rename = "keepSeconds")]
+    keep: u32,
 }
 
 impl Default for KeySettings {
     fn default() -> Self {
-        Self { max_age_seconds: 3600, min_refresh_seconds: 30, keep_seconds: 6 * 3600 }
+        Self { max_age: 3600, min_refresh: 30, keep: 6 * 3600 }
     }
 }
 
 impl KeySettings {
     pub(super) fn max_age(self) -> Duration {
-        Duration::from_secs(self.max_age_seconds.into())
+        Duration::from_secs(self.max_age.into())
     }
 
     pub(super) fn min_refresh(self) -> Duration {
-        Duration::from_secs(self.min_refresh_seconds.into())
+        Duration::from_secs(self.min_refresh.into())
     }
 
     pub(super) fn keep(self) -> Duration {
-        Duration::from_secs(self.keep_seconds.into())
+        Duration::from_secs(self.keep.into())
     }
 }
 
@@ -171,7 +175,7 @@ impl Issuer {
         if !is_name(&self.name) {
             return Some(format!("a name has at most {NAME_MAX} letters a to z, digits and '-'"));
         }
-        if let Some(fault) = fault_of_url("issuer", &self.issuer) {
+        if let Some(fault) = fault_of_url("issuer", &self.url) {
             return Some(fault);
         }
         if let Some(fault) = self.jwks_url.as_ref().and_then(|url| fault_of_url("jwksUrl", url)) {
@@ -192,7 +196,7 @@ impl Issuer {
         if self.require.values().any(|expected| !is_expectable(expected)) {
             return Some("require has texts, numbers, true and false, or lists of them".into());
         }
-        let host = Url::parse(&self.issuer).ok()?.host_str()?.to_owned();
+        let host = Url::parse(&self.url).ok()?.host_str()?.to_owned();
         if PUBLIC.contains(&host.as_str()) && self.require.is_empty() {
             return Some(
                 "anybody can have a token of this issuer: say with `require` whose tokens are meant, such as \
@@ -208,8 +212,8 @@ impl Issuer {
                     .into(),
             );
         }
-        let KeySettings { max_age_seconds, min_refresh_seconds, keep_seconds } = self.keys;
-        if max_age_seconds == 0 || min_refresh_seconds == 0 || keep_seconds < max_age_seconds {
+        let KeySettings { max_age, min_refresh, keep } = self.keys;
+        if max_age == 0 || min_refresh == 0 || keep < max_age {
             return Some("keys: times are at least 1, and keepSeconds at least maxAgeSeconds".into());
         }
         (self.clock_skew_seconds > 600).then(|| "clockSkewSeconds is at most 600".into())
@@ -228,7 +232,7 @@ pub(super) fn check(issuers: &[Issuer]) -> Result<Vec<Space>, BadIssuer> {
         if earlier.iter().any(|other| other.name == issuer.name) {
             return Err(bad("the name is there twice".into()));
         }
-        if let Some(other) = earlier.iter().find(|other| other.issuer == issuer.issuer) {
+        if let Some(other) = earlier.iter().find(|other| other.url == issuer.url) {
             return Err(bad(format!("{} is the same issuer", other.name)));
         }
         for space in issuer.spaces() {

@@ -7,7 +7,7 @@
 //! | [`Keyring`] | GNOME Keyring on a bus of its own |
 //! | [`LlamaServer`] | llama.cpp's server on a tiny model with a known answer |
 //! | [`Vllm`] | where vLLM and the same model for it are |
-//! | [`Proxy`] | nginx and HAProxy in front of mcpd |
+//! | [`Proxy`] | nginx and `HAProxy` in front of mcpd |
 //! | [`client`] | programs of other people that talk to mcpd, such as OpenAI's SDK |
 //!
 //! | double | what it stands for |
@@ -15,7 +15,7 @@
 //! | [`Engine`] | an OpenAI-compatible model server: an upstream of mcpd or a local provider |
 //! | [`FakeEngine`] | a program that plays `vllm` or `llama-server`, for whoever starts and stops engines |
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
-//! | [`Issuer`] | an issuer of OpenID Connect, with keys of its own |
+//! | [`Issuer`] | an issuer of `OpenID` Connect, with keys of its own |
 //! | [`WireProxy`] | the network between mcpd and its PostgreSQL |
 //! | [`SlowDisk`] | the disk below a database file |
 //! | [`WrongClock`] | a clock on the wall that somebody has set wrong |

@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "values that are written where they are passed")]
+
 use super::*;
 use serde_json::json;
 

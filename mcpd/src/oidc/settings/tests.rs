@@ -92,3 +92,19 @@ fn two_issuers_never_share_a_name() {
         assert!(error.contains(said), "{more}: {error}");
     }
 }
+
+#[test]
+fn what_the_page_shows_can_be_taken() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/oidc.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks = page.split("```yaml\noidc:\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let names: Vec<String> = blocks
+        .map(|block| {
+            let found: Vec<Issuer> =
+                serde_yaml::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
+            check(&found).unwrap();
+            found[0].name.clone()
+        })
+        .collect();
+    assert_eq!(names, ["github", "gitlab", "k8s", "corp"]);
+}
