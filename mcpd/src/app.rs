@@ -13,6 +13,7 @@ use crate::{
     stop::Stop,
     store::{Change, Store, StoreError},
     tls::Tls,
+    trace::Tracer,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) oidc: Oidc,
     pub(crate) limits: Limits,
     pub(crate) attempts: Attempts,

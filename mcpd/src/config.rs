@@ -1,5 +1,6 @@
 //! The settings of a serving process, as they are written on the command line, in `MCPD_*`, or in a file.
 
+use crate::trace::TraceSettings;
 use crate::{
     audit::Policy, config_file::Structured, limits::LimitSettings, metrics::MetricsSettings,
     proxy::UpstreamSettings, tls::TlsSettings,
@@ -50,6 +51,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) metrics: MetricsSettings,
+
+    #[command(flatten)]
+    pub(crate) trace: TraceSettings,
 
     /// What only the configuration file can say.
     #[arg(skip)]

@@ -33,7 +33,7 @@ const AMBIGUOUS: &str = "The request can be read in two ways: its lines must end
 
 /// The outermost layer of the router.
 pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let record = Arc::new(Record::new(&request, Arc::clone(&app.metrics)));
+    let record = Arc::new(Record::new(&request, Arc::clone(&app.metrics), app.tracer.clone()));
     let line = Line(Arc::clone(&record));
     request.extensions_mut().insert(Arc::clone(&record));
     let is_head = request.method() == Method::HEAD;

@@ -25,6 +25,13 @@ pub(crate) fn token_secret() -> Result<String, Error> {
     Ok(hex(&bytes))
 }
 
+/// Makes random bytes as hexadecimal digits, for the ids of traces and spans.
+pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex(&bytes))
+}
+
 /// Makes the id of a request that came without one.
 pub(crate) fn request_id() -> Result<String, Error> {
     let mut bytes = [0; 12];

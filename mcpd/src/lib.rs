@@ -58,5 +58,6 @@ mod terms;
 mod tls;
 mod token_file;
 mod tokens;
+mod trace;
 mod usage;
 mod variables;

@@ -6,14 +6,15 @@ use crate::{
     ids,
     metrics::{Held, Metrics},
     proxy::Endpoint,
+    trace::{Span, Trace, Tracer},
     usage::Usage,
 };
 use axum::extract::{MatchedPath, Request};
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use mcp_api::{ErrorCode, LlmKey, LlmSpec, Subject, SubjectName, headers};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 /// The outcome of an answer that was given to its last byte.
@@ -23,6 +24,8 @@ pub(crate) const DONE: &str = "done";
 #[derive(Debug)]
 pub(crate) struct Record {
     request_id: String,
+    trace: Option<Trace>,
+    tracer: Option<Tracer>,
     method: Method,
     route: Option<MatchedPath>,
     began: Instant,
@@ -49,6 +52,7 @@ struct Run {
     llm: String,
     provider: String,
     operation: &'static str,
+    usage: Option<Usage>,
     _active: Held,
 }
 
@@ -59,7 +63,7 @@ impl Run {
 }
 
 impl Record {
-    pub(crate) fn new(request: &Request, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(request: &Request, metrics: Arc<Metrics>, tracer: Option<Tracer>) -> Self {
         // Of two, nobody knows which one a proxy on the way has logged.
         let mut all = request.headers().get_all(headers::REQUEST_ID).iter();
         let given = all.next().filter(|_| all.next().is_none()).and_then(|value| value.to_str().ok());
@@ -68,6 +72,8 @@ impl Record {
         Self {
             // An id is for finding a request again, not for keeping anybody out: without randomness there is none.
             request_id: given.or_else(|| ids::request_id().ok()).unwrap_or_else(|| "none".to_owned()),
+            trace: Trace::of(request.headers(), tracer.is_some()),
+            tracer,
             method: request.method().clone(),
             route: request.extensions().get().cloned(),
             began: Instant::now(),
@@ -80,6 +86,11 @@ impl Record {
 
     pub(crate) fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// `traceparent` for the upstream, if the request is part of a trace.
+    pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
+        self.trace.as_ref()?.for_upstream()
     }
 
     pub(crate) fn caller_is(&self, subject: &Subject) {
@@ -124,6 +135,7 @@ impl Record {
             llm: llm.name.to_string(),
             provider: llm.kind.clone(),
             operation: endpoint.operation(),
+            usage: None,
             _active: self.metrics.llm_active.held([llm.name.as_str()]),
         };
         self.learned().run.get_or_insert(run);
@@ -143,7 +155,8 @@ impl Record {
 
     /// Has seen how many tokens it were.
     pub(crate) fn used(&self, usage: Usage) {
-        if let Some(run) = &self.learned().run {
+        if let Some(run) = &mut self.learned().run {
+            run.usage = Some(usage);
             let [operation, provider, llm] = run.labels();
             for (kind, tokens) in [("input", usage.input), ("output", usage.output)] {
                 if let Some(tokens) = tokens {
@@ -178,6 +191,42 @@ impl Record {
         }
     }
 
+    /// Tells what came of it to whoever collects traces.
+    fn trace(&self, learned: &Learned, outcome: &'static str) {
+        let (Some(tracer), Some(trace)) = (&self.tracer, &self.trace) else { return };
+        if !trace.is_sampled() {
+            return;
+        }
+        let (method, route) = (method(&self.method), self.route.as_ref().map(MatchedPath::as_str));
+        let mut texts = vec![
+            ("http.request.method", method.to_owned()),
+            ("mcpd.request_id", self.request_id.clone()),
+            ("mcpd.outcome", outcome.to_owned()),
+        ];
+        texts.extend(route.map(|route| ("http.route", route.to_owned())));
+        texts.extend(learned.code.map(|code| ("error.type", code.as_str().to_owned())));
+        let status = learned.status.unwrap_or_default();
+        let mut numbers = vec![("http.response.status_code", u64::from(status.as_u16()))];
+        if let Some(run) = &learned.run {
+            texts.push(("gen_ai.operation.name", run.operation.to_owned()));
+            texts.push(("gen_ai.provider.name", run.provider.clone()));
+            texts.push(("gen_ai.request.model", run.llm.clone()));
+            let usage = run.usage.unwrap_or(Usage { input: None, output: None });
+            numbers.extend(usage.input.map(|tokens| ("gen_ai.usage.input_tokens", u64::from(tokens))));
+            numbers.extend(usage.output.map(|tokens| ("gen_ai.usage.output_tokens", u64::from(tokens))));
+        }
+        let cut = !matches!(outcome, DONE | "client_gone");
+        tracer.tell(Span {
+            trace: trace.clone(),
+            name: format!("{method} {}", route.unwrap_or_default()).trim_end().to_owned(),
+            ended: SystemTime::now(),
+            took: self.began.elapsed(),
+            texts,
+            numbers,
+            is_failed: status.is_server_error() || cut,
+        });
+    }
+
     fn learned(&self) -> MutexGuard<'_, Learned> {
         // A panic between two assignments leaves a line that is less complete, not one that is wrong.
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,9 +243,11 @@ impl Drop for Line {
         let learned = record.learned();
         let outcome = learned.outcome.unwrap_or("client_gone");
         record.measure(&learned, outcome);
+        record.trace(&learned, outcome);
         tracing::info!(
             target: "mcpd::request",
             request_id = record.request_id,
+            trace_id = record.trace.as_ref().map(|trace| trace.id.as_str()),
             method = record.method.as_str(),
             route = record.route.as_ref().map(MatchedPath::as_str),
             status = learned.status.map(|status| status.as_u16()),

@@ -1,5 +1,6 @@
 //! Serving: what has to be there before the first connection, and the way down.
 
+use crate::trace::Tracer;
 use crate::{
     app::App,
     audit::Audit,
@@ -51,7 +52,20 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     let attempts = Attempts::new(settings.limits.failed_logins_per_minute);
     let audit = Audit::begin(settings.audit, store.ledger());
     let stop = Stop::default();
-    let app = Arc::new(App { store, settings, tls, upstream, stop, audit, metrics, oidc, limits, attempts });
+    let tracer = Tracer::begin(&settings.trace)?;
+    let app = Arc::new(App {
+        store,
+        settings,
+        tls,
+        upstream,
+        stop,
+        audit,
+        metrics,
+        tracer,
+        oidc,
+        limits,
+        attempts,
+    });
     let _metrics = metrics::listen(&app).await?;
     if let Some(tls) = &app.tls {
         tokio::spawn(Arc::clone(tls).follow(app.metrics.tls_expiry.clone()));

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     http_client::{ConnectError, HttpClient, address},
     problem::{Problem, UpstreamProblem},
+    trace::TRACEPARENT,
 };
 use axum::body::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header, response::Parts};
@@ -31,6 +32,7 @@ pub(super) struct Call<'a> {
     pub(super) accept: Option<HeaderValue>,
     pub(super) key: Option<&'a Secret>,
     pub(super) request_id: &'a str,
+    pub(super) traceparent: Option<HeaderValue>,
     pub(super) times: Times,
 }
 
@@ -228,6 +230,9 @@ impl Call<'_> {
             .header(header::ACCEPT, accept)
             .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")))
             .header(headers::REQUEST_ID, self.request_id);
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header(TRACEPARENT, traceparent);
+        }
         if let Some(key) = self.key {
             request = request.header(header::AUTHORIZATION, bearer(key)?);
         }

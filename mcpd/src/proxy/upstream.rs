@@ -90,6 +90,7 @@ impl Upstream {
             accept,
             key: key.as_ref(),
             request_id: record.request_id(),
+            traceparent: record.traceparent(),
             times,
         };
         let (answer, turn) = tokio::select! {

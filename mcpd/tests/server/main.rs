@@ -42,6 +42,7 @@ mod stolen;
 mod streams;
 mod timing;
 mod tls;
+mod traces;
 mod uncertain;
 mod upstreams;
 mod vigil;
