@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the API described by itself, as OpenAPI 3.1, out of the types that it reads and writes.
+//! `GET /openapi.json`: the API described by itself, as `OpenAPI` 3.1, out of the types that it reads and writes.
 //!
 //! [`operations`] says what each route takes and gives; the tests hold it to the table of routes, and to what the server
 //! really answers.

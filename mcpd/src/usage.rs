@@ -61,8 +61,8 @@ fn said(text: &[u8]) -> Option<Usage> {
         let rest = text[at + KEY.len()..].trim_ascii_start().strip_prefix(b":")?;
         let counts =
             serde_json::Deserializer::from_slice(rest).into_iter::<Option<Counts>>().next()?.ok()??;
-        let input = counts.prompt_tokens.or(counts.input_tokens);
-        let output = counts.completion_tokens.or(counts.output_tokens);
+        let input = counts.prompt.or(counts.input);
+        let output = counts.completion.or(counts.output);
         (input.is_some() || output.is_some()).then_some(Usage { input, output })
     })
 }
@@ -70,10 +70,14 @@ fn said(text: &[u8]) -> Option<Usage> {
 /// In the words of chat completions, or of responses.
 #[derive(Deserialize)]
 struct Counts {
-    prompt_tokens: Option<u32>,
-    completion_tokens: Option<u32>,
-    input_tokens: Option<u32>,
-    output_tokens: Option<u32>,
+    #[serde(rename = "prompt_tokens")]
+    prompt: Option<u32>,
+    #[serde(rename = "completion_tokens")]
+    completion: Option<u32>,
+    #[serde(rename = "input_tokens")]
+    input: Option<u32>,
+    #[serde(rename = "output_tokens")]
+    output: Option<u32>,
 }
 
 #[cfg(test)]

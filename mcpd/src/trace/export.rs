@@ -27,7 +27,7 @@ const COMPLAINTS: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TraceSettings {
     /// Where to send a span for each request: the traces URL of an OpenTelemetry collector (OTLP over HTTP), such as
-    /// http://127.0.0.1:4318/v1/traces
+    /// `http://127.0.0.1:4318/v1/traces`
     #[arg(long, env = "MCPD_OTLP_TRACES", value_parser = collector, value_name = "URL")]
     pub(crate) otlp_traces: Option<Uri>,
 }
