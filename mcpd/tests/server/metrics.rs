@@ -42,17 +42,19 @@ fn shown(mcpd: &Mcpd) -> Shown {
 }
 
 /// The sum of all series of a metric that have these labels.
-fn sum(shown: &Shown, name: &str, labels: &[&str]) -> f64 {
+fn sum(shown: &Shown, name: &str, labels: &[&str]) -> u64 {
     let fits = |series: &str| {
         series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label))
     };
-    shown.iter().filter(|(series, _)| fits(series)).map(|(_, value)| value).sum()
+    let sum: f64 = shown.iter().filter(|(series, _)| fits(series)).map(|(_, value)| value).sum();
+    // What is summed here are numbers of things.
+    format!("{sum:.0}").parse().unwrap()
 }
 
 /// Waits until a metric has a value: what is counted at the end of a request is so a moment after its last byte.
-fn wait_for(mcpd: &Mcpd, name: &str, labels: &[&str], value: f64) {
+fn wait_for(mcpd: &Mcpd, name: &str, labels: &[&str], value: u64) {
     fakes::wait_until(LIMIT, &format!("{name} {labels:?} to be {value}"), || {
-        (sum(&shown(mcpd), name, labels) - value).abs() < f64::EPSILON
+        sum(&shown(mcpd), name, labels) == value
     });
 }
 
@@ -123,7 +125,7 @@ fn a_listener_for_metrics_shows_them_and_nothing_else() {
         Exchange::open(address, &request).unwrap().finish()
     };
     let answer = get(paths::METRICS);
-    assert_eq!((answer.status, sum(&read(&answer.text()), "mcpd_build_info", &[])), (200, 1.0));
+    assert_eq!((answer.status, sum(&read(&answer.text()), "mcpd_build_info", &[])), (200, 1));
     for path in ["/", "/healthz", paths::LLMS, paths::WHOAMI, "/openapi.json"] {
         assert_eq!(get(path).status, 404, "{path}");
     }
@@ -140,35 +142,35 @@ fn what_an_llm_does_is_measured_under_its_name() {
     let path = format!("/api/v1/llms/{id}/infer");
     let _ = mcpd.request("POST", &path, Some(&dana), &[], prompt(stream).to_string().as_bytes());
     let (chat, streamed) = ("gen_ai_request_model=\"chat\"", "gen_ai_operation_name=\"chat\"");
-    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"done\""], 2.0);
+    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"done\""], 2);
     let now = shown(&mcpd);
-    assert_eq!(sum(&now, "gen_ai_server_request_duration_seconds_count", &[chat, "error_type=\"\""]), 2.0);
-    assert_eq!(sum(&now, "gen_ai_server_time_to_first_token_seconds_count", &[chat, streamed]), 1.0);
-    for (kind, tokens) in [("input", 6.0), ("output", 20.0)] {
+    assert_eq!(sum(&now, "gen_ai_server_request_duration_seconds_count", &[chat, "error_type=\"\""]), 2);
+    assert_eq!(sum(&now, "gen_ai_server_time_to_first_token_seconds_count", &[chat, streamed]), 1);
+    for (kind, tokens) in [("input", 6), ("output", 20)] {
         let kind = format!("gen_ai_token_type=\"{kind}\"");
         assert_eq!(sum(&now, "gen_ai_client_token_usage_sum", &[chat, &kind]), tokens, "{kind}");
     }
 
     engine.set_fault(Fault::CutAfter(2));
     let _ = infer(&mcpd, &dana, &prompt(json!({"stream": true})));
-    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"upstream_broken\""], 1.0);
+    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"upstream_broken\""], 1);
     engine.set_fault(Fault::Status(500, json!({})));
     let _ = infer(&mcpd, &dana, &prompt(json!({})));
-    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"upstream_error\""], 1.0);
+    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"upstream_error\""], 1);
     let failed = [chat, "error_type=\"upstream_error\""];
-    assert_eq!(sum(&shown(&mcpd), "gen_ai_server_request_duration_seconds_count", &failed), 1.0);
+    assert_eq!(sum(&shown(&mcpd), "gen_ai_server_request_duration_seconds_count", &failed), 1);
 
     engine.set_fault(Fault::None);
     let mut exchange = mcpd.open("POST", INFER, Some(&dana), &[], endless().to_string().as_bytes()).unwrap();
     let _ = exchange.read_until("data:");
-    assert_eq!(sum(&shown(&mcpd), "mcpd_llm_active_requests", &[chat]), 1.0);
+    assert_eq!(sum(&shown(&mcpd), "mcpd_llm_active_requests", &[chat]), 1);
     drop(exchange);
-    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"client_gone\""], 1.0);
-    assert_eq!(sum(&shown(&mcpd), "mcpd_llm_active_requests", &[chat]), 0.0);
+    wait_for(&mcpd, "mcpd_llm_answers_total", &[chat, "outcome=\"client_gone\""], 1);
+    assert_eq!(sum(&shown(&mcpd), "mcpd_llm_active_requests", &[chat]), 0);
 
     mcpd.delete_llm("chat");
     assert!(!scrape(&mcpd).text().contains("\"chat\"}"), "what is gone is forgotten");
-    assert_eq!(sum(&shown(&mcpd), "mcpd_llm_answers_total", &[]), 0.0);
+    assert_eq!(sum(&shown(&mcpd), "mcpd_llm_answers_total", &[]), 0);
 }
 
 #[test]
@@ -182,18 +184,18 @@ fn probes_and_refusals_are_counted_by_what_was_decided() {
         sum(&shown(&mcpd), "mcpd_decisions_total", &[&labels[0], &labels[1]])
     };
     let _ = (probe(&mcpd, CHAT, &dana), probe(&mcpd, CHAT, &dana), probe(&mcpd, CHAT, &eve));
-    assert_eq!((decided("probe", "allowed"), decided("probe", "denied")), (2.0, 1.0));
+    assert_eq!((decided("probe", "allowed"), decided("probe", "denied")), (2, 1));
     let _ = infer(&mcpd, &eve, &prompt(json!({})));
     let _ = probe(&mcpd, "/api/v1/llms/none", mcpd.admin_token());
     mcpd.patch_llm("chat", &LlmPatch { enabled: Some(false), ..LlmPatch::default() });
     let _ = probe(&mcpd, CHAT, &dana);
-    assert_eq!((decided("inference", "denied"), decided("inference", "allowed")), (1.0, 0.0));
-    assert_eq!((decided("probe", "absent"), decided("probe", "disabled")), (1.0, 1.0));
+    assert_eq!((decided("inference", "denied"), decided("inference", "allowed")), (1, 0));
+    assert_eq!((decided("probe", "absent"), decided("probe", "disabled")), (1, 1));
     let login = |reason: &str| sum(&shown(&mcpd), "mcpd_login_failures_total", &[&format!("\"{reason}\"")]);
     let _ = mcpd.request("GET", CHAT, None, &[], b"");
     let _ = mcpd.request("GET", CHAT, Some("mcpd_x"), &[], b"");
-    wait_for(&mcpd, "mcpd_login_failures_total", &["\"invalid\""], 1.0);
-    assert_eq!(login("absent"), 1.0);
+    wait_for(&mcpd, "mcpd_login_failures_total", &["\"invalid\""], 1);
+    assert_eq!(login("absent"), 1);
 }
 
 /// A server whose metrics are read on a listener of their own: that one answers when the other one no longer does.
@@ -280,7 +282,7 @@ fn moved_by_nodes() -> BTreeSet<String> {
     let wanted = ["mcpd_upstream_retries_total", "mcpd_upstream_failures_total", "mcpd_upstream_node_up"];
     let all = watched.moved(&before, &wanted);
     let up = |url: &str| sum(&watched.shown(), "mcpd_upstream_node_up", &[url]);
-    assert_eq!((up(&urls[0]), up(&urls[1])), (0.0, 1.0));
+    assert_eq!((up(&urls[0]), up(&urls[1])), (0, 1));
     all
 }
 
@@ -304,7 +306,7 @@ fn moved_by_settings() -> BTreeSet<String> {
         builder = builder.arg(flag).arg(path.to_str().unwrap());
     }
     let ends = sum(&Watched::start(builder).shown(), "mcpd_tls_certificate_expiry_timestamp_seconds", &[]);
-    assert!(ends > 1_700_000_000.0, "{ends}");
+    assert!(ends > 1_700_000_000, "{ends}");
     all.insert("mcpd_tls_certificate_expiry_timestamp_seconds".to_owned());
     all
 }
@@ -335,7 +337,7 @@ fn a_reader_of_prometheus_takes_what_is_shown() {
     let mcpd = Mcpd::start();
     mcpd.create_llm("chat", &engine.url());
     let _ = infer(&mcpd, mcpd.admin_token(), &prompt(json!({"stream": true})));
-    wait_for(&mcpd, "mcpd_llm_answers_total", &[], 1.0);
+    wait_for(&mcpd, "mcpd_llm_answers_total", &[], 1);
     let text = scrape(&mcpd).text();
     let mut reader =
         python.args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
