@@ -46,7 +46,8 @@ fn sum(shown: &Shown, name: &str, labels: &[&str]) -> u64 {
     let fits = |series: &str| {
         series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label))
     };
-    let sum: f64 = shown.iter().filter(|(series, _)| fits(series)).map(|(_, value)| value).sum();
+    let fitting = shown.iter().filter(|(series, _)| fits(series));
+    let sum = fitting.fold(0.0, |sum, (_, value)| sum + value);
     // What is summed here are numbers of things.
     format!("{sum:.0}").parse().unwrap()
 }
