@@ -115,12 +115,22 @@ fn k03_metrics_are_for_who_may_view_all_llms_and_name_nobody() {
     assert!(text.contains("http_request_method=\"_other\""), "{text}");
 }
 
+/// Where a server shows its metrics to everybody: it says so in its log, which is read beside its output.
+fn metrics_at(mcpd: &Mcpd) -> SocketAddr {
+    let mut found = None;
+    fakes::wait_until(LIMIT, "the log to say where metrics are", || {
+        let logs = mcpd.logs();
+        let mut lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        found = lines.find(|line| line["message"] == "listening for metrics");
+        found.is_some()
+    });
+    found.unwrap()["address"].as_str().unwrap().parse().unwrap()
+}
+
 #[test]
 fn a_listener_for_metrics_shows_them_and_nothing_else() {
     let mcpd = Mcpd::builder().arg("--metrics-listen").arg("127.0.0.1:0").start();
-    let said = |line: &Value| line["message"] == "listening for metrics";
-    let lines: Vec<Value> = mcpd.logs().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let address = lines.iter().find(|line| said(line)).unwrap()["address"].as_str().unwrap().parse().unwrap();
+    let address = metrics_at(&mcpd);
     let get = |path: &str| {
         let request = request_bytes("GET", path, address, &[], b"");
         Exchange::open(address, &request).unwrap().finish()
@@ -208,10 +218,7 @@ struct Watched {
 impl Watched {
     fn start(builder: McpdBuilder) -> Self {
         let mcpd = builder.arg("--metrics-listen").arg("127.0.0.1:0").start();
-        let logs = mcpd.logs();
-        let mut lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let line = lines.find(|line| line["message"] == "listening for metrics").unwrap();
-        Self { metrics: line["address"].as_str().unwrap().parse().unwrap(), mcpd }
+        Self { metrics: metrics_at(&mcpd), mcpd }
     }
 
     fn text(&self) -> String {
