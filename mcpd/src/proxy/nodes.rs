@@ -313,7 +313,7 @@ mod tests {
         turn.failed();
         let tried = turn.node().url().to_owned();
         drop(turn);
-        let due = group.due(Instant::now() + std::time::Duration::from_secs(60));
+        let due = group.due(Instant::now() + std::time::Duration::from_mins(1));
         assert_eq!(due.iter().map(|node| node.url.clone()).collect::<Vec<_>>(), [tried]);
         due[0].looked(true);
         for _ in 0..2 {
