@@ -5,12 +5,30 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 
 /// The most reports of one request.
 pub const REPORTS_MAX: usize = 100;
 
 /// The field for which a report is rejected that is not the caller's: whoever it is of may still deliver it.
 pub const TOKEN_ID: &str = "tokenId";
+
+/// Stands before the colon where [`owner`] says whose a report is. No issuer is called so.
+pub const OWNER: &str = "jwt";
+
+/// Whose a report is that was permitted by the word of an issuer: in place of a token's id. It is the same for each of
+/// their tokens, and does not say who they are.
+#[must_use]
+pub fn owner(issuer: &str, subject: &str) -> String {
+    // With its length before it, no part of one text can be taken for a part of the other.
+    let hash = Sha256::digest(format!("{}:{issuer}{subject}", issuer.len()));
+    hash[..16].iter().fold(format!("{OWNER}:"), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
 
 /// The body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,8 +65,8 @@ pub struct FailoverReport {
     pub duration_ms: u64,
     /// The `x-request-id` of the call and of the probe that permitted this.
     pub request_id: String,
-    /// The public part of the token that this was permitted with: a report that is delivered later is of whoever that
-    /// token belongs to, and of nobody else.
+    /// The public part of the token that this was permitted with, or the [`owner`] of a JWT: a report that is delivered
+    /// later is of whoever that belongs to, and of nobody else. One that comes with a JWT must have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
 }

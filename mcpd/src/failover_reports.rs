@@ -6,6 +6,7 @@ use crate::{
     app::App,
     body::Document,
     caller::Caller,
+    login::Login,
     problem::Problem,
     store::{Fact, NotWritten},
     terms::NoTerms,
@@ -35,7 +36,7 @@ pub(crate) async fn take(
     let mut receipt = FailoverReceipt::default();
     let mut taken = Vec::new();
     for report in &sent.reports {
-        match fault(report).or_else(|| is_anothers(&caller, report).then_some(TOKEN_ID)) {
+        match fault(report).or_else(|| (!is_callers(&caller, report)).then_some(TOKEN_ID)) {
             None => {
                 receipt.accepted.push(report.id.clone());
                 taken.push((report.id.clone(), fact(&caller, report)));
@@ -74,10 +75,15 @@ fn fact(caller: &Caller, report: &FailoverReport) -> Fact {
     }
 }
 
-/// Says whether it was permitted with a token that is not the caller's, as happens where two people use one home. It
-/// makes no difference whether there is such a token, and whether it is still valid.
-fn is_anothers(caller: &Caller, report: &FailoverReport) -> bool {
-    !report.token_id.as_ref().is_none_or(|id| caller.login().may_have_had(id, caller.snapshot()))
+/// Says whether it was permitted with a token of the caller's, and not with one of somebody else who uses the same home.
+/// It makes no difference whether there is such a token, and whether it is still valid. Tokens of ours have always been
+/// named; of one that is not, nobody could say that it is the caller's JWT.
+fn is_callers(caller: &Caller, report: &FailoverReport) -> bool {
+    match (&report.token_id, caller.login()) {
+        (Some(id), login) => login.may_report_for(id, caller.snapshot()),
+        (None, Login::Token(_)) => true,
+        (None, Login::Assertion(_)) => false,
+    }
 }
 
 /// The field that cannot be taken, if there is one.
@@ -96,9 +102,16 @@ fn fault(report: &FailoverReport) -> Option<&'static str> {
         ("model", is_model),
         ("outcome", Outcome::from_word(&report.outcome).is_some()),
         ("requestId", is_word(&report.request_id)),
+        (TOKEN_ID, report.token_id.as_ref().is_none_or(|id| is_token_id(id))),
     ]
     .into_iter()
     .find_map(|(field, fits)| (!fits).then_some(field))
+}
+
+/// The id of a token of ours, or what names one of an issuer: two words with a colon between them.
+fn is_token_id(text: &str) -> bool {
+    text.len() <= 128
+        && text.split_once(':').map_or_else(|| is_word(text), |(issuer, id)| is_word(issuer) && is_word(id))
 }
 
 /// `[A-Za-z0-9._-]{1,128}`
@@ -148,7 +161,7 @@ mod tests {
     #[test]
     fn every_field_is_looked_at() {
         assert_eq!(fault(&report()), None);
-        let twists: [(&str, Twist); 10] = [
+        let twists: [(&str, Twist); 14] = [
             ("id", |it| it.id = "A".repeat(32)),
             ("at", |it| it.at = "now".into()),
             ("llm", |it| it.llm = "No such name".into()),
@@ -159,6 +172,10 @@ mod tests {
             ("model", |it| it.model = Some("x".repeat(201))),
             ("outcome", |it| it.outcome = "fine".into()),
             ("requestId", |it| it.request_id = "a b".into()),
+            ("tokenId", |it| it.token_id = Some(String::new())),
+            ("tokenId", |it| it.token_id = Some("ci:\u{1b}[2J".into())),
+            ("tokenId", |it| it.token_id = Some("ci:a:b".into())),
+            ("tokenId", |it| it.token_id = Some(format!("ci:{}", "a".repeat(1 << 10)))),
         ];
         for (field, twist) in twists {
             let mut twisted = report();

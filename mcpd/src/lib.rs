@@ -48,6 +48,7 @@ mod reach;
 mod record;
 mod reuse;
 pub mod routes;
+mod secret_file;
 mod segment;
 mod serve;
 mod socket;

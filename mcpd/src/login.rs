@@ -12,7 +12,7 @@ use crate::{
     record::Record,
     store::{Moment, Snapshot, StoredToken},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mcp_api::{Secret, Subject, SubjectKind, SubjectName};
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
@@ -76,7 +76,10 @@ impl Login {
                 let token = moment.snapshot.token(&token.id).filter(|token| token.is_valid(moment.now))?;
                 Some(Self::Token(token.clone()))
             }
-            Self::Assertion(assertion) => assertion.is_valid(moment.now).then(|| self.clone()),
+            Self::Assertion(assertion) => {
+                let stands = assertion.is_valid(moment.now) && assertion.is_known(&moment.snapshot);
+                stands.then(|| self.clone())
+            }
         }
     }
 
@@ -100,17 +103,22 @@ impl Login {
         groups.into_iter().collect()
     }
 
-    /// Says whether a token of this id is the same subject's. Tokens of an issuer are not kept, so that of those it is
-    /// only known whose they are not.
-    pub(crate) fn may_have_had(&self, id: &str, snapshot: &Snapshot) -> bool {
-        let is_issuers = match self {
+    /// Says whether a report is this one's that says whose it is by a token, or by what stands for one. Of tokens of
+    /// issuers nothing is kept, so that those of another one are nobody's.
+    pub(crate) fn may_report_for(&self, id: &str, snapshot: &Snapshot) -> bool {
+        let is_own = match self {
             Self::Token(_) => false,
-            Self::Assertion(assertion) => {
-                let issuer = assertion.id.split(':').next();
-                id.contains(':') && id.split(':').next() == issuer
-            }
+            Self::Assertion(assertion) => assertion.id == id || assertion.owner.as_deref() == Some(id),
         };
-        is_issuers || snapshot.token(id).is_some_and(|token| token.subject == *self.subject())
+        is_own || snapshot.token(id).is_some_and(|token| token.subject == *self.subject())
+    }
+
+    /// For how long a token may last that is made with this one, if not for ever.
+    pub(crate) fn token_max(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Token(_) => None,
+            Self::Assertion(assertion) => Some(assertion.token_max),
+        }
     }
 
     /// What belongs to one user of this server whatever token they show: a stored token, or the subject of an issuer,
@@ -145,9 +153,27 @@ impl App {
                     tracing::info!(request_id, id = assertion.id, %until, "a JWT is not taken: it does not count now");
                     return Err(Problem::Unauthenticated);
                 }
+                if !assertion.is_known(&moment.snapshot) {
+                    let (request_id, name) = (record.request_id(), assertion.subject.name.as_str());
+                    let id = &assertion.id;
+                    tracing::info!(
+                        request_id,
+                        id,
+                        name,
+                        "a JWT is not taken: its subject is not registered here"
+                    );
+                    return Err(Problem::Unauthenticated);
+                }
                 Ok((Login::Assertion(Arc::new(assertion)), moment))
             }
         }
+    }
+}
+
+impl Assertion {
+    /// Says whether its subject is here, if it has to be.
+    fn is_known(&self, snapshot: &Snapshot) -> bool {
+        !self.needs_registered || snapshot.subject(&self.subject).is_some()
     }
 }
 

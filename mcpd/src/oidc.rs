@@ -6,6 +6,7 @@
 //! is said by the bindings, at each request anew.
 
 mod assertion;
+mod claims;
 mod fetch;
 mod jwk;
 mod jwt;

@@ -62,7 +62,7 @@ pub(crate) async fn create(
         hash: bearer.hash(),
         subject,
         created_at: now,
-        expires_at: wanted.expires_in_seconds.map(|seconds| expiry(now, seconds)).transpose()?,
+        expires_at: end(now, wanted.expires_in_seconds, caller.login().token_max())?,
         revoked_at: None,
     };
     change.insert_token(&token).await?;
@@ -93,6 +93,25 @@ fn find<'a>(caller: &'a Caller, verb: Verb, id: &str) -> Result<&'a StoredToken,
     caller.reach(verb, Resource::Tokens, id, caller.snapshot().token(id), "token")
 }
 
+/// When a token ends that is made with one of which none may come that lasts longer than `max`: what an issuer has signed for
+/// minutes is no reason to believe its holder for ever.
+fn end(
+    now: Timestamp,
+    wanted: Option<u64>,
+    max: Option<SignedDuration>,
+) -> Result<Option<Timestamp>, Problem> {
+    let end = wanted.map(|seconds| expiry(now, seconds)).transpose()?;
+    match max {
+        Some(max) if end.is_none_or(|end| end.duration_since(now) > max) => {
+            let seconds = max.as_secs();
+            Err(Problem::Invalid(format!(
+                "You have logged in by an issuer: expiresInSeconds must be there, and at most {seconds}."
+            )))
+        }
+        _ => Ok(end),
+    }
+}
+
 fn expiry(now: Timestamp, seconds: u64) -> Result<Timestamp, Problem> {
     if seconds == 0 {
         return Err(Problem::Invalid("expiresInSeconds must be at least 1.".into()));
@@ -110,6 +129,15 @@ fn expiry(now: Timestamp, seconds: u64) -> Result<Timestamp, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a08_a_token_that_a_jwt_makes_ends() {
+        let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+        let max = Some(SignedDuration::from_secs(60));
+        assert_eq!(end(now, None, None).unwrap(), None);
+        assert!(end(now, Some(61), None).unwrap().is_some() && end(now, Some(60), max).unwrap().is_some());
+        assert!(end(now, None, max).is_err() && end(now, Some(61), max).is_err());
+    }
 
     #[test]
     fn a_token_ends_in_time_to_come_and_before_time_ends() {

@@ -2,12 +2,13 @@
 //! clock: whether a token counts now is [`Assertion::is_valid`], asked with the time of the request.
 
 use super::{
+    claims::find,
     jwt::Signed,
     names::{Space, name},
     settings::{Expected, GroupRule, Issuer},
 };
 use jiff::{SignedDuration, Timestamp};
-use mcp_api::Subject;
+use mcp_api::{Subject, failover_report::owner};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -37,6 +38,12 @@ pub(crate) struct Assertion {
     pub(crate) id: String,
     /// The claim `exp`.
     pub(crate) expires_at: Timestamp,
+    /// Its subject has to be registered here.
+    pub(crate) needs_registered: bool,
+    /// For how long a token may last that is made with it.
+    pub(crate) token_max: SignedDuration,
+    /// Whose the reports are that were permitted by it, if it says whose it is.
+    pub(crate) owner: Option<String>,
     begins: Timestamp,
     ends: Timestamp,
 }
@@ -61,6 +68,9 @@ impl Assertion {
             groups: issuer.groups.iter().flat_map(|rule| groups(claims, issuer, rule, spaces)).collect(),
             id: format!("{}:{}", issuer.name, identifier(claims, digest)),
             expires_at,
+            needs_registered: issuer.needs_registered(),
+            token_max: SignedDuration::from_secs(issuer.token_max_seconds.try_into().unwrap_or(i64::MAX)),
+            owner: claims.get("sub").and_then(Value::as_str).map(|sub| owner(&issuer.url, sub)),
             begins: begins.map_or(Timestamp::MIN, |begins| begins.saturating_sub(skew).unwrap_or(begins)),
             ends: expires_at.saturating_add(skew).unwrap_or(expires_at),
         })
@@ -100,14 +110,6 @@ fn groups(
 fn named(space: &Space, value: &str, spaces: &[Space]) -> Option<Subject> {
     let name = name(&space.prefix, value).ok()?;
     (!space.loses(&name, spaces)).then_some(Subject { kind: space.kind, name })
-}
-
-/// One claim by its name, or by a JSON pointer.
-fn find<'a>(claims: &'a Map<String, Value>, claim: &str) -> Option<&'a Value> {
-    let Some(path) = claim.strip_prefix('/') else { return claims.get(claim) };
-    let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    let value = claims.get(&first.replace("~1", "/").replace("~0", "~"))?;
-    rest.map_or(Some(value), |rest| value.pointer(&format!("/{rest}")))
 }
 
 /// A text, or the texts of a list: a list with something else in it has none.

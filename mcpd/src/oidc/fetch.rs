@@ -8,6 +8,7 @@ use super::{
 use crate::{
     http_client::{ExchangeError, HttpClient},
     reach::Reach,
+    secret_file,
 };
 use axum::body::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
@@ -48,7 +49,7 @@ pub(crate) enum NotFetched {
     NoConfiguration,
     #[error("the configuration document is that of another issuer")]
     OtherIssuer,
-    #[error("the keys are not at an https URL")]
+    #[error("the keys are not at an https URL, or on this machine, which the issuer is not")]
     Unsafe,
     #[error("the answer is no key set")]
     NoKeys(#[from] NotAKeySet),
@@ -117,7 +118,10 @@ async fn asked(source: &Source) -> Result<Fetched, NotFetched> {
         Some(url) => url.clone(),
         None => discovered(source).await?,
     };
-    let bearer = source.bearer_file.as_deref().map(bearer).transpose()?;
+    let bearer = match &source.bearer_file {
+        Some(path) => Some(bearer(path).await?),
+        None => None,
+    };
     let (headers, body) = source.get(&url, bearer).await?;
     Ok(Fetched { keys: Keys::parse(&body)?, max_age: max_age(&headers) })
 }
@@ -130,8 +134,10 @@ async fn discovered(source: &Source) -> Result<String, NotFetched> {
     if issuer != source.issuer {
         return Err(NotFetched::OtherIssuer);
     }
-    let is_safe = Url::parse(&jwks_uri).is_ok_and(|url| settings::is_safe(&url));
-    if is_safe { Ok(jwks_uri) } else { Err(NotFetched::Unsafe) }
+    let is_here = Url::parse(&source.issuer).is_ok_and(|url| settings::is_loopback(&url));
+    // What is this machine to an issuer elsewhere is another one, and nothing that it may send us to.
+    let is_safe = |url: &Url| settings::is_safe(url) && (is_here || !settings::is_loopback(url));
+    if Url::parse(&jwks_uri).is_ok_and(|url| is_safe(&url)) { Ok(jwks_uri) } else { Err(NotFetched::Unsafe) }
 }
 
 #[derive(Deserialize)]
@@ -164,12 +170,9 @@ impl Source {
 }
 
 /// Read each time: a projected token of Kubernetes is replaced every hour.
-fn bearer(path: &Path) -> Result<HeaderValue, NotFetched> {
-    use std::io::Read as _;
+async fn bearer(path: &Path) -> Result<HeaderValue, NotFetched> {
     let none = || NotFetched::NoBearer(path.into());
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|_| none())?;
-    file.take(BEARER_MAX).read_to_string(&mut text).map_err(|_| none())?;
+    let text = secret_file::read(path, BEARER_MAX).await.map_err(|_| none())?;
     let token = text.trim_end_matches(['\r', '\n']);
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(none());

@@ -11,8 +11,9 @@ use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
+    sync::{Mutex, OwnedMutexGuard},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
 };
 
 /// For how long keys count whose issuer does not say it.
@@ -46,25 +47,32 @@ struct Seen {
 #[derive(Debug, PartialEq, Eq)]
 enum Next<'a> {
     Use(&'a Key),
+    /// And ask meanwhile, without anybody waiting for it.
+    UseAndAsk(&'a Key),
     Ask,
     Refuse(NoKey),
 }
 
 impl Seen {
-    /// Fresh keys count. An unknown one is asked for, and so are those that are no longer fresh, but not more often than
-    /// is allowed. Keys that cannot be asked for again go on counting for a while: an issuer that is down is no reason
-    /// to turn everybody away.
+    /// Fresh keys count, and are asked for again before they are too old. Nothing is asked for more often than is allowed.
+    ///
+    /// Keys that nobody has asked for in time are waited for, like an unknown one: it may be long ago that the issuer
+    /// took one away. Once it is known not to answer, they go on counting for a while, and nobody waits any more.
     fn next(&self, algorithm: Algorithm, id: Option<&str>, now: Instant, settings: KeySettings) -> Next<'_> {
+        let may_ask = self.tried.is_none_or(|tried| now >= tried + settings.min_refresh());
         let is_fresh = self.got.is_some_and(|(_, until)| now < until);
-        let key = self.keys.find(algorithm, id);
-        if let (true, Some(key)) = (is_fresh, key) {
-            return Next::Use(key);
-        }
-        if self.tried.is_none_or(|tried| now >= tried + settings.min_refresh()) {
-            return Next::Ask;
-        }
         let is_kept = self.got.is_some_and(|(got, _)| now < got + settings.keep());
-        match key {
+        let is_aging = self.got.is_none_or(|(got, until)| now >= got + (until - got) * 3 / 4);
+        match self.keys.find(algorithm, id) {
+            Some(key) if is_fresh || is_kept && self.failed => {
+                if is_aging && may_ask {
+                    Next::UseAndAsk(key)
+                } else {
+                    Next::Use(key)
+                }
+            }
+            _ if may_ask => Next::Ask,
+            // Somebody is asking.
             Some(key) if is_kept => Next::Use(key),
             Some(_) => Next::Refuse(NoKey::Unavailable),
             None if self.failed => Next::Refuse(NoKey::Unavailable),
@@ -112,38 +120,54 @@ impl Keyring {
         if let Some(decided) = self.decided(algorithm, id) {
             return decided;
         }
-        // Goes on if the client hangs up, and if nobody has the patience any more: the next ones find it done.
-        let _ = timeout(PATIENCE, self.asked(algorithm, id.map(str::to_owned))).await;
+        let patience = Instant::now() + PATIENCE;
+        let Ok(turn) = timeout_at(patience, Arc::clone(&self.asking).lock_owned()).await else {
+            return self.undecided(algorithm, id);
+        };
+        // Somebody else has asked meanwhile.
         if let Some(decided) = self.decided(algorithm, id) {
             return decided;
         }
-        // Not answered yet. What was seen before may still do.
-        let now = Instant::now();
-        let tried = Seen { tried: Some(now), failed: true, ..Seen::clone(&self.seen.load()) };
-        match tried.next(algorithm, id, now, self.settings) {
-            Next::Use(key) => Ok(key.clone()),
-            Next::Refuse(why) => Err(why),
-            Next::Ask => Err(NoKey::Unavailable),
-        }
+        // Goes on if the client hangs up, and if nobody has the patience any more: the next ones find it done. It fails
+        // only if it panicked, and then there are no new keys.
+        let _ = timeout_at(patience, self.ask(turn)).await;
+        self.decided(algorithm, id).unwrap_or_else(|| self.undecided(algorithm, id))
     }
 
+    /// What can be said without waiting.
     fn decided(&self, algorithm: Algorithm, id: Option<&str>) -> Option<Result<Key, NoKey>> {
         match self.seen.load().next(algorithm, id, Instant::now(), self.settings) {
             Next::Use(key) => Some(Ok(key.clone())),
+            Next::UseAndAsk(key) => {
+                if let Ok(turn) = Arc::clone(&self.asking).try_lock_owned() {
+                    drop(self.ask(turn));
+                }
+                Some(Ok(key.clone()))
+            }
             Next::Refuse(why) => Some(Err(why)),
             Next::Ask => None,
         }
     }
 
-    /// Asks the issuer, unless somebody else has done so meanwhile.
-    async fn asked(&self, algorithm: Algorithm, id: Option<String>) {
-        let turn = Arc::clone(&self.asking).lock_owned().await;
-        if self.decided(algorithm, id.as_deref()).is_some() {
-            return;
+    /// What is said if there is no answer yet: what was seen before may still do, and does for the next ones at once.
+    fn undecided(&self, algorithm: Algorithm, id: Option<&str>) -> Result<Key, NoKey> {
+        let now = Instant::now();
+        let asked = self.seen.load();
+        let silent = Arc::new(Seen { tried: Some(now), failed: true, ..Seen::clone(&asked) });
+        // Not if there is an answer after all.
+        self.seen.compare_and_swap(&asked, Arc::clone(&silent));
+        match silent.next(algorithm, id, now, self.settings) {
+            Next::Use(key) | Next::UseAndAsk(key) => Ok(key.clone()),
+            Next::Refuse(why) => Err(why),
+            Next::Ask => Err(NoKey::Unavailable),
         }
+    }
+
+    /// Asks the issuer. One question is under way at most: whose turn it is.
+    fn ask(&self, turn: OwnedMutexGuard<()>) -> JoinHandle<()> {
         let (seen, source, settings) = (Arc::clone(&self.seen), Arc::clone(&self.source), self.settings);
         let (issuer, metrics) = (self.issuer.clone(), Arc::clone(&self.metrics));
-        let asking = tokio::spawn(async move {
+        tokio::spawn(async move {
             let asked = Instant::now();
             let answer = fetch::keys(&source).await;
             metrics.jwks_refreshes.count([&issuer, if answer.is_ok() { "ok" } else { "failed" }]);
@@ -158,9 +182,7 @@ impl Keyring {
             }
             seen.store(Arc::new(seen.load().after(answer, asked, settings)));
             drop(turn);
-        });
-        // It fails only if it panicked, and then there are no new keys.
-        let _ = asking.await;
+        })
     }
 }
 
@@ -183,6 +205,7 @@ mod tests {
     fn told(seen: &Seen, id: &str, now: Instant) -> &'static str {
         match seen.next(Algorithm::EdDsa, Some(id), now, settings()) {
             Next::Use(_) => "use",
+            Next::UseAndAsk(_) => "use and ask",
             Next::Ask => "ask",
             Next::Refuse(NoKey::Unknown) => "unknown",
             Next::Refuse(NoKey::Unavailable) => "unavailable",
@@ -209,7 +232,8 @@ mod tests {
         let start = Instant::now();
         for (said, counts) in [(None, 600), (Some(0), 60), (Some(300), 300), (Some(u64::MAX / 4), 3600)] {
             let seen = Seen::default().after(fetched("a", said), start, settings());
-            assert_eq!(told(&seen, "a", start + secs(counts - 1)), "use", "{said:?}");
+            assert_eq!(told(&seen, "a", start + secs(counts * 3 / 4 - 1)), "use", "{said:?}");
+            assert_eq!(told(&seen, "a", start + secs(counts - 1)), "use and ask", "{said:?}");
             assert_eq!(told(&seen, "a", start + secs(counts)), "ask", "{said:?}");
         }
     }
@@ -221,7 +245,8 @@ mod tests {
         let later = start + secs(3600);
         let down = seen.after(Err(NotFetched::TooLong), later, settings());
         assert_eq!((told(&down, "a", later), told(&down, "b", later)), ("use", "unavailable"));
-        assert_eq!(told(&down, "a", later + secs(30)), "ask");
+        let then = later + secs(30);
+        assert_eq!((told(&down, "a", then), told(&down, "b", then)), ("use and ask", "ask"));
         let last = start + secs(6 * 3600);
         let down = down.after(Err(NotFetched::TooLong), last - secs(1), settings());
         assert_eq!((told(&down, "a", last - secs(1)), told(&down, "a", last)), ("use", "unavailable"));

@@ -1,20 +1,12 @@
 //! Which issuers are believed, as the configuration file says it under `oidc`, and what is wrong with that.
 
-use super::names::Space;
-use mcp_api::SubjectKind;
+use super::{claims, names::Space};
+use mcp_api::{SubjectKind, failover_report};
 use serde::{Deserialize, de::Error as _};
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use url::{Host, Url};
 
-/// Issuers that anybody can have a token of, as hosts.
-const PUBLIC: [&str; 5] = [
-    "token.actions.githubusercontent.com",
-    "gitlab.com",
-    "accounts.google.com",
-    "oidc.circleci.com",
-    "app.terraform.io",
-];
 /// The longest name of an issuer.
 const NAME_MAX: usize = 32;
 
@@ -55,12 +47,28 @@ pub(crate) struct Issuer {
     /// Claims that a token must have, each with one of these values.
     #[serde(default)]
     pub(crate) require: BTreeMap<String, Expected>,
+    /// Whether its subjects have to be registered here; without it those have to whose prefix is empty.
+    #[serde(default)]
+    pub(crate) registered: Option<Registered>,
+    /// For how long a token of ours may last that is made with one of its.
+    #[serde(default = "thirty_days")]
+    pub(crate) token_max_seconds: u64,
     /// By how much its clock may differ from ours.
     #[serde(default = "sixty")]
     pub(crate) clock_skew_seconds: u32,
     /// How its keys are kept.
     #[serde(default)]
     pub(crate) keys: KeySettings,
+}
+
+/// Whether who comes by an issuer has to be known here as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Registered {
+    /// Whoever is not, or is no longer, is nobody.
+    Required,
+    /// Bindings are enough.
+    Optional,
 }
 
 /// From a claim to a user or service account.
@@ -163,6 +171,14 @@ impl Issuer {
         Space { kind: SubjectKind::Group, prefix: self.prefix(rule.prefix.as_ref()) }
     }
 
+    /// Says whether its subjects have to be registered here. Those that are called like ours are ours: whoever takes
+    /// such a user away means all of their logins.
+    pub(super) fn needs_registered(&self) -> bool {
+        let usual =
+            if self.subject_space().prefix.is_empty() { Registered::Required } else { Registered::Optional };
+        self.registered.unwrap_or(usual) == Registered::Required
+    }
+
     fn prefix(&self, said: Option<&String>) -> String {
         said.cloned().unwrap_or_else(|| format!("{}.", self.name))
     }
@@ -174,6 +190,9 @@ impl Issuer {
     fn fault(&self) -> Option<String> {
         if !is_name(&self.name) {
             return Some(format!("a name has at most {NAME_MAX} letters a to z, digits and '-'"));
+        }
+        if self.name == failover_report::OWNER {
+            return Some("this name stands for all issuers in reports: take another one".into());
         }
         if let Some(fault) = fault_of_url("issuer", &self.url) {
             return Some(fault);
@@ -196,27 +215,47 @@ impl Issuer {
         if self.require.values().any(|expected| !is_expectable(expected)) {
             return Some("require has texts, numbers, true and false, or lists of them".into());
         }
-        let host = Url::parse(&self.url).ok()?.host_str()?.to_owned();
-        if PUBLIC.contains(&host.as_str()) && self.require.is_empty() {
-            return Some(
-                "anybody can have a token of this issuer: say with `require` whose tokens are meant, such as \
-                 repository_owner_id on GitHub or namespace_id on GitLab"
-                    .into(),
-            );
+        if let Some(fault) = self.fault_of_claims() {
+            return Some(fault);
         }
-        let verified =
-            self.require.get("email_verified").is_some_and(|it| it.values() == [Value::Bool(true)]);
-        if self.subject.claim == "email" && !verified {
-            return Some(
-                "whoever chooses their own email chooses who they are: add `require: { email_verified: true }`"
-                    .into(),
-            );
+        if self.token_max_seconds == 0 {
+            return Some("tokenMaxSeconds is at least 1".into());
         }
         let KeySettings { max_age, min_refresh, keep } = self.keys;
         if max_age == 0 || min_refresh == 0 || keep < max_age {
             return Some("keys: times are at least 1, and keepSeconds at least maxAgeSeconds".into());
         }
         (self.clock_skew_seconds > 600).then(|| "clockSkewSeconds is at most 600".into())
+    }
+
+    /// What would let in whoever likes to be, or to be called, somebody.
+    fn fault_of_claims(&self) -> Option<String> {
+        let requires = |claim: &str| self.require.keys().any(|required| claims::is_same(required, claim));
+        if let Some(telling) = claims::telling(&self.url)
+            && !telling.iter().any(|claim| requires(claim))
+        {
+            return Some(format!(
+                "anybody can have a token of this issuer: say with `require` whose tokens are meant, by one of {}",
+                telling.join(", ")
+            ));
+        }
+        let verified = self.require.iter().any(|(claim, expected)| {
+            claims::is_same(claim, "email_verified") && expected.values() == [Value::Bool(true)]
+        });
+        let groups = self.groups.iter().map(|rule| (&rule.claim, self.group_space(rule)));
+        let naming: Vec<_> =
+            std::iter::once((&self.subject.claim, self.subject_space())).chain(groups).collect();
+        let mut used = naming.iter().map(|(claim, _)| *claim).chain(self.require.keys());
+        if !verified && used.any(|claim| claims::is_email(claim)) {
+            return Some(
+                "whoever chooses their own email chooses who they are: add `require: { email_verified: true }`"
+                    .into(),
+            );
+        }
+        let mut ours = naming.iter().filter(|(_, space)| space.prefix.is_empty());
+        ours.find(|(claim, _)| claims::is_chosen(claim)).map(|(claim, _)| {
+            format!("whoever chooses their own {claim} would choose who they are here: it needs a prefix")
+        })
     }
 }
 
@@ -260,13 +299,17 @@ fn fault_of_url(what: &str, text: &str) -> Option<String> {
 
 /// Says whether nobody on the way can change what comes from there.
 pub(super) fn is_safe(url: &Url) -> bool {
-    let is_loopback = match url.host() {
+    url.host().is_some() && (url.scheme() == "https" || url.scheme() == "http" && is_loopback(url))
+}
+
+/// Says whether it is this machine, by what is written there.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
-    };
-    url.host().is_some() && (url.scheme() == "https" || url.scheme() == "http" && is_loopback)
+    }
 }
 
 fn is_name(text: &str) -> bool {
@@ -299,6 +342,10 @@ fn sub() -> String {
 
 fn service_account() -> SubjectKind {
     SubjectKind::ServiceAccount
+}
+
+fn thirty_days() -> u64 {
+    30 * 24 * 3600
 }
 
 fn sixty() -> u32 {

@@ -1,7 +1,8 @@
 //! The upstream's key, read when it is needed and from where the LLM says. Never stored, never shown.
 
+use crate::secret_file;
 use mcp_api::{ApiKeyRef, Secret};
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 /// No key has more bytes.
 const KEY_MAX: u64 = 8 << 10;
@@ -17,7 +18,7 @@ pub(crate) enum KeyError {
     Odd(String),
 }
 
-/// Reads a key. A file is read on another thread: it can lie on a slow disk.
+/// Reads a key.
 pub(crate) async fn read(reference: &ApiKeyRef) -> Result<Secret, KeyError> {
     let (source, text) = match reference {
         ApiKeyRef::Env(name) => {
@@ -25,25 +26,13 @@ pub(crate) async fn read(reference: &ApiKeyRef) -> Result<Secret, KeyError> {
             (format!("the environment variable {name}"), value)
         }
         ApiKeyRef::File(path) => {
-            let file = path.clone();
-            let read = tokio::task::spawn_blocking(move || from_file(Path::new(&file))).await;
-            let value = read.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()));
+            let value = secret_file::read(Path::new(path), KEY_MAX).await;
             (format!("the file {path}"), value.map_err(|error| KeyError::Unreadable(path.clone(), error))?)
         }
     };
     let key = text.trim_end_matches(['\r', '\n']);
     let visible = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
     if visible { Ok(Secret::new(key)) } else { Err(KeyError::Odd(source)) }
-}
-
-fn from_file(path: &Path) -> std::io::Result<String> {
-    // Looked at first: opening a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    }
-    let mut text = String::new();
-    File::open(path)?.take(KEY_MAX).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tokens of others: an issuer that the operator has named vouches for who calls.
 
 mod forged;
+mod trust;
 
 use crate::cases::{INFER, LIMIT, USES_CHAT, endless, error_of, prompt};
 use fakes::{Engine, Exchange, Issuer, KeyKind, Mcpd, Response, SigningKey};

@@ -14,7 +14,7 @@ use std::{
 /// Which certificate a double shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
-    /// Signed by the double's authority, for `127.0.0.1` and `localhost`, valid today.
+    /// Signed by the double's authority, for `127.0.0.1`, `localhost` and `0.0.0.0`, valid today.
     Good,
     /// Like a good one, but it began a year ago and ends in a year.
     TwoYears,
@@ -77,7 +77,7 @@ fn params(certificate: Certificate) -> CertificateParams {
     let names: &[&str] = match certificate {
         Certificate::WrongName => &["elsewhere.invalid"],
         Certificate::Good | Certificate::TwoYears | Certificate::Expired | Certificate::SelfSigned => {
-            &["127.0.0.1", "localhost"]
+            &["127.0.0.1", "localhost", "0.0.0.0"]
         }
     };
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();

@@ -14,7 +14,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
@@ -35,6 +35,10 @@ struct Published {
     cache_control: String,
     /// The status of every answer.
     status: u16,
+    /// Where it says that its keys are, if not where they are.
+    elsewhere: Option<String>,
+    /// As long as somebody holds it, nobody who asks for keys is answered.
+    silence: Arc<RwLock<()>>,
 }
 
 impl Issuer {
@@ -50,6 +54,8 @@ impl Issuer {
             keys: json!({ "keys": [key.public()] }),
             cache_control: "public, max-age=3600".to_owned(),
             status: 200,
+            elsewhere: None,
+            silence: Arc::default(),
         };
         let published = Arc::new(Mutex::new(published));
         let (config, ca) = tls::server_config(Certificate::Good);
@@ -59,11 +65,14 @@ impl Issuer {
             Arc::new(move |connection| {
                 let Some(request) = connection.read_request()? else { return Ok(End::Politely) };
                 let host = request.header("host").unwrap_or_default();
-                let Published { keys, cache_control, status } = &*told.lock().unwrap();
+                let silence = Arc::clone(&told.lock().unwrap().silence);
+                drop(silence.read().unwrap_or_else(PoisonError::into_inner));
+                let Published { keys, cache_control, status, elsewhere, .. } = &*told.lock().unwrap();
                 let body = match request.target.as_str() {
                     "/.well-known/openid-configuration" => {
                         let base = format!("https://{host}");
-                        json!({ "issuer": base, "jwks_uri": format!("{base}/keys") })
+                        let keys = elsewhere.clone().unwrap_or_else(|| format!("{base}/keys"));
+                        json!({ "issuer": base, "jwks_uri": keys })
                     }
                     "/keys" => keys.clone(),
                     other => panic!("nobody asks an issuer for {other}"),
@@ -149,6 +158,18 @@ impl Issuer {
     /// Answers everything with this status.
     pub fn answer_with(&self, status: u16) {
         self.published.lock().unwrap().status = status;
+    }
+
+    /// Says that its keys are at this URL.
+    pub fn point_at(&self, keys: &str) {
+        self.published.lock().unwrap().elsewhere = Some(keys.to_owned());
+    }
+
+    /// Takes questions and answers none of them while `during` runs.
+    pub fn silent<T>(&self, during: impl FnOnce() -> T) -> T {
+        let silence = Arc::clone(&self.published.lock().unwrap().silence);
+        let _held = silence.write().unwrap();
+        during()
     }
 
     /// The paths that it was asked for.
