@@ -98,7 +98,7 @@ pub(crate) enum LlmDocument {
     Shown(Box<Llm>),
     /// As it is described, and as `apply` takes it: `get llm`.
     #[expect(dead_code, reason = "`get` shows the documents of all kinds; this is its part of the schema")]
-    Described(LlmSpec),
+    Described(Box<LlmSpec>),
 }
 
 impl Document for LlmDocument {

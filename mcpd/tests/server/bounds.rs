@@ -77,7 +77,7 @@ fn x05_a_body_without_end_is_refused_at_the_limit_and_costs_no_more_memory() {
     for path in PATHS {
         let mut stream = connect(&mcpd);
         stream.write_all(head(&mcpd, path, "transfer-encoding: chunked\r\n").as_bytes()).unwrap();
-        let chunk = [&b"10000\r\n"[..], &[b' '; 1 << 16], b"\r\n"].concat();
+        let chunk = [&b"10000\r\n"[..], &vec![b' '; 1 << 16], b"\r\n"].concat();
         let mut reader = stream.try_clone().unwrap();
         let answered = thread::spawn(move || status(&mut reader));
         // Whoever goes on after the answer is read for a while, for nothing, and then cut off.
