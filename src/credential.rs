@@ -6,6 +6,7 @@
 
 mod command;
 pub mod holder;
+pub mod jwt;
 mod keyring;
 mod rejected;
 

@@ -116,6 +116,13 @@ impl Gateway {
         credential::token_id(&self.bearer)
     }
 
+    /// Whose a report is that is permitted now: the public part of the token, or of a JWT what its issuer calls the
+    /// caller, as a hash.
+    #[must_use]
+    pub fn owner(&self) -> Option<String> {
+        self.token_id().map(str::to_owned).or_else(|| credential::jwt::owner(&self.bearer))
+    }
+
     /// All LLMs the caller may view.
     pub fn llms(&self) -> Result<LlmList, CallFailure> {
         self.get(paths::LLMS)

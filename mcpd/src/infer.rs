@@ -72,7 +72,7 @@ pub(crate) async fn pass_on(
 pub(crate) fn stamped(llm: &Authorised, answer: Result<Response, Problem>) -> Result<Response, Problem> {
     match answer {
         // What was decided at first no longer holds.
-        Err(Problem::Revoked) => Err(Problem::Revoked),
+        Err(problem @ (Problem::Revoked | Problem::Ended)) => Err(problem),
         answer => Ok(llm.stamp(answer)),
     }
 }

@@ -58,6 +58,8 @@ pub(crate) enum Problem {
     ShuttingDown,
     /// The right to run went away while the upstream was at work.
     Revoked,
+    /// The token ended while the upstream was at work.
+    Ended,
     /// The upstream failed.
     Upstream(UpstreamProblem),
     /// A bug.
@@ -195,6 +197,10 @@ impl Problem {
                 let message = "The right to run this LLM was withdrawn.";
                 say(StatusCode::FORBIDDEN, Code::Revoked, Policy, message)
             }
+            Self::Ended => {
+                let message = "The token has ended; come back with a new one.";
+                say(StatusCode::FORBIDDEN, Code::Revoked, Policy, message)
+            }
             Self::Upstream(upstream) => upstream.saying(),
             Self::Internal => {
                 let message = "Something went wrong in the server; its log has the request id.";
@@ -212,7 +218,7 @@ impl Problem {
             Self::LlmForbidden(nonce) | Self::LlmDisabled(nonce) => {
                 vec![decision_header(&Decision::Deny { nonce: nonce.clone() })]
             }
-            Self::Revoked => vec![decision_header(&Decision::Deny { nonce: None })],
+            Self::Revoked | Self::Ended => vec![decision_header(&Decision::Deny { nonce: None })],
             Self::IssuerAway | Self::Database | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }

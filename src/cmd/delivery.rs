@@ -14,6 +14,9 @@ use std::{
 /// How long the end of a command may be held up by it.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// How what names somebody by their JWT begins.
+const JWT: &str = "jwt:";
+
 /// A server that has just answered, and may have to be told something.
 pub struct Delivery {
     pub(super) gateway: Rc<Gateway>,
@@ -36,8 +39,15 @@ pub(super) fn deliver(run: &mut Run<'_>) {
 fn hand_over(spool: &Spool, gateway: &Gateway, deadline: Instant) -> anyhow::Result<usize> {
     let mut taken = 0;
     let mut waiting = spool.waiting()?;
+    let ours = gateway.owner();
+    let is_jwt = gateway.token_id().is_none();
+    // What a JWT has permitted is of whoever that one names, and what names nobody is of no JWT.
+    waiting.retain(|(_, report)| match &report.token_id {
+        Some(id) => report.token_id == ours || !id.starts_with(JWT),
+        None => !is_jwt,
+    });
     // Our own first: those of another token may be of somebody else, who has to come for them.
-    waiting.sort_by_key(|(_, report)| report.token_id.as_deref() != gateway.token_id());
+    waiting.sort_by_key(|(_, report)| report.token_id != ours);
     for batch in waiting.chunks(REPORTS_MAX) {
         let left = deadline.saturating_duration_since(Instant::now());
         anyhow::ensure!(!left.is_zero(), "the server is slow");

@@ -25,7 +25,7 @@ pub(super) fn wanted(
         llm_id: cause.llm_id.as_ref().map(ToString::to_string),
         reason: reason(&cause.fault),
         request_id: gateway.request_id().to_owned(),
-        token_id: gateway.token_id().map(str::to_owned),
+        token_id: gateway.owner(),
     }
 }
 

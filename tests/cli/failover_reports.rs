@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The failovers that the server knows of.
-fn failovers(stage: &Stage) -> Vec<Value> {
+pub(crate) fn failovers(stage: &Stage) -> Vec<Value> {
     let boss = Client::of(&stage.mcpd.url(), stage.mcpd.admin_token());
     let output = boss.cmd(["audit", "list", "--failovers", "-o", "json"]).output().expect("it ran");
     let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
@@ -27,7 +27,7 @@ fn failovers(stage: &Stage) -> Vec<Value> {
 }
 
 /// The reports that wait on Dana's machine, and the notes of what is under way.
-fn waiting(dana: &Client) -> Vec<PathBuf> {
+pub(crate) fn waiting(dana: &Client) -> Vec<PathBuf> {
     let reports = dana.home().join(".local/state/mcpctl/v1/reports");
     let Ok(origins) = fs::read_dir(reports) else { return Vec::new() };
     let files = origins.flat_map(|origin| fs::read_dir(origin.expect("a folder").path()).expect("a folder"));

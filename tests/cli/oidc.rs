@@ -1,14 +1,16 @@
 //! A job whose CI system vouches for it: no token of this server is stored anywhere, and the client does all the same.
 
+use crate::failover_reports::{failovers, waiting};
 use crate::support::{Client, LIMIT, PROMPT, Stage, TEN_WORDS, assert_logged, says};
 use assert_cmd::Command;
-use fakes::{Issuer, Mcpd, wait_until};
+use fakes::{Fault, Gate, Issuer, Mcpd, wait_until};
 use mcp_api::{Subject, SubjectKind};
 use predicates::prelude::*;
 use serde_json::{Value, json};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    process::Stdio,
 };
 
 /// A stage whose server also believes an issuer, and a job of that issuer with a local provider.
@@ -120,4 +122,36 @@ fn p05_a_limit_of_the_server_is_no_outage_and_opens_nothing() {
     assert_eq!((code, document["attempts"].as_array().unwrap().len()), (7, 1));
     assert_logged(&stage.mcpd, "HEAD", 0);
     stage.assert_local_untouched();
+}
+
+#[test]
+fn p20_a_report_of_a_job_is_delivered_by_a_job_of_the_same_name_only() {
+    let mut job = Job::new();
+    let others = Subject { kind: SubjectKind::ServiceAccount, name: "ci.other".parse().unwrap() };
+    job.stage.mcpd.grant_to("other", others, &[("view", "llms", None), ("run", "llms", None)]);
+    let gate = Gate::new();
+    job.stage.upstream.stop();
+    job.stage.local.set_fault(Fault::WaitAt(gate.clone()));
+    let mut command = job.client.raw(["infer", "chat-prod", PROMPT]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    job.stage.local.wait_for_request(1, LIMIT);
+    job.stage.mcpd.stop();
+    gate.open();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    job.stage.local.set_fault(Fault::None);
+    job.stage.mcpd.restart();
+    let asks = |claims: Value| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), job.issuer.token(claims)).unwrap();
+        let mut command = job.client.cmd(["infer", "chat-prod", PROMPT]);
+        command.env("MCPCTL_TOKEN_FILE", file.path()).assert().code(0);
+    };
+    let names =
+        || -> Vec<Value> { failovers(&job.stage).iter().map(|it| it["subject"]["name"].clone()).collect() };
+    asks(json!({ "sub": "other" }));
+    assert_eq!((names(), waiting(&job.client).len()), (vec![json!("ci.other")], 1), "the job's waits for it");
+    job.stage.upstream.resume();
+    asks(json!({ "jti": "the-next-run" }));
+    assert_eq!((names(), waiting(&job.client).len()), (vec![json!("ci.other"), json!("ci.job")], 0));
 }

@@ -48,6 +48,8 @@ pub(super) enum Cut {
     Silent,
     #[error("the right to run was withdrawn")]
     Revoked,
+    #[error("the token has ended")]
+    Ended,
     #[error("whether the right to run still stands cannot be found out")]
     Unconfirmed,
     #[error("the server is stopping")]
@@ -60,6 +62,7 @@ impl Cut {
             Self::Broken => "upstream_broken",
             Self::Silent => "upstream_silent",
             Self::Revoked => "revoked",
+            Self::Ended => "token_ended",
             Self::Unconfirmed => "unconfirmed",
             Self::ShuttingDown => "shutting_down",
         }
@@ -70,6 +73,7 @@ impl Cut {
             Self::Broken => Problem::Upstream(UpstreamProblem::Broken),
             Self::Silent => Problem::Upstream(UpstreamProblem::Timeout),
             Self::Revoked => Problem::Revoked,
+            Self::Ended => Problem::Ended,
             Self::Unconfirmed => Problem::Database,
             Self::ShuttingDown => Problem::ShuttingDown,
         }
@@ -81,7 +85,7 @@ impl Cut {
     fn tell(self, turn: &mut Turn) {
         match self {
             Self::Broken | Self::Silent => turn.failed(),
-            Self::Revoked | Self::Unconfirmed | Self::ShuttingDown => {}
+            Self::Revoked | Self::Ended | Self::Unconfirmed | Self::ShuttingDown => {}
         }
     }
 }
@@ -90,6 +94,7 @@ impl From<Breach> for Cut {
     fn from(breach: Breach) -> Self {
         match breach {
             Breach::Revoked => Self::Revoked,
+            Breach::Ended => Self::Ended,
             Breach::Unconfirmed => Self::Unconfirmed,
             Breach::ShuttingDown => Self::ShuttingDown,
         }

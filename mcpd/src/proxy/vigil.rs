@@ -26,6 +26,8 @@ const BREATH: Duration = Duration::from_secs(1);
 pub(crate) enum Breach {
     /// The token, the right to run or the LLM is gone, or the LLM is off.
     Revoked,
+    /// The token has ended by itself.
+    Ended,
     /// Whether the right still stands could not be found out for too long.
     Unconfirmed,
     /// The server stops and the drain is over.
@@ -36,6 +38,7 @@ impl Breach {
     pub(crate) fn problem(self) -> Problem {
         match self {
             Self::Revoked => Problem::Revoked,
+            Self::Ended => Problem::Ended,
             Self::Unconfirmed => Problem::Database,
             Self::ShuttingDown => Problem::ShuttingDown,
         }
@@ -95,7 +98,8 @@ async fn watch(app: &App, login: &Login, llm: &LlmId, mut confirmed: Instant, cu
             }
             Ok(Ok(moment)) => {
                 app.audit.mention(Fact { at: moment.now, ..cut });
-                return Breach::Revoked;
+                let has_ended = login.expires_at().is_some_and(|end| end <= moment.now);
+                return if has_ended { Breach::Ended } else { Breach::Revoked };
             }
             Ok(Err(StoreError::Silent | StoreError::Away | StoreError::Unavailable(_)))
                 if asked < confirmed + period =>
