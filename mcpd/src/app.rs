@@ -2,6 +2,7 @@
 
 use crate::{
     audit::Audit,
+    bodies::Bodies,
     caller::Caller,
     config::Settings,
     limits::{Attempts, Limits},
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) tracer: Option<Tracer>,
     pub(crate) oidc: Oidc,
     pub(crate) limits: Limits,
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) attempts: Attempts,
 }
 

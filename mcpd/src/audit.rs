@@ -156,14 +156,20 @@ impl App {
         decided
     }
 
-    /// Writes down that somebody was refused who can run no LLM at all, before it was read which one they mean.
-    pub(crate) async fn witnessed_unheard(
+    /// Writes down that somebody was refused without an LLM that they mean: they can run none at all, or what they
+    /// name can be none.
+    pub(crate) async fn witnessed_unheard<T>(
         &self,
         caller: &Caller,
-        decided: Result<(), Problem>,
-    ) -> Result<(), Problem> {
-        if let Err(Problem::LlmForbidden(_)) = &decided {
-            let (event, verdict) = (AuditEvent::Inference, AuditVerdict::Denied);
+        decided: Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let verdict = match &decided {
+            Err(Problem::LlmForbidden(_)) => Some(AuditVerdict::Denied),
+            Err(Problem::NotFound(_)) => Some(AuditVerdict::Absent),
+            _ => None,
+        };
+        if let Some(verdict) = verdict {
+            let event = AuditEvent::Inference;
             self.metrics.decisions.count([event.as_str(), verdict.as_str()]);
             let fact = Fact { verdict: Some(verdict), ..by(caller, event) };
             self.audit.tell(fact).await?;

@@ -90,8 +90,7 @@ impl Caller {
         let nonce = asked.nonce();
         self.record().asks_for(&asked.key);
         let Some(llm) = self.snapshot().llm(&asked.key) else {
-            let sees_all = self.rights().allow(Verb::View, On::All(Resource::Llms));
-            return Err(if sees_all { Problem::NotFound("LLM") } else { Problem::LlmForbidden(nonce) });
+            return Err(self.lacks_llm(nonce));
         };
         let aliases = llm.aliases();
         let on = On::One(Resource::Llms, &aliases);
@@ -111,14 +110,20 @@ impl Caller {
         Ok(Authorised { llm: Arc::clone(llm), verbs, nonce })
     }
 
-    /// Lets the caller pass if there is an LLM that it may run, or if it is to be told which do not exist.
+    /// What is said about an LLM that there is not, or that there cannot be.
+    pub(crate) fn lacks_llm(&self, nonce: Option<Nonce>) -> Problem {
+        let sees_all = self.rights().allow(Verb::View, On::All(Resource::Llms));
+        if sees_all { Problem::NotFound("LLM") } else { Problem::LlmForbidden(nonce) }
+    }
+
+    /// Lets the caller pass if there is an LLM that it may run, or if it could run any that there were.
     ///
-    /// Whoever fails here would be refused whatever they name, so that there is no need to hear it.
+    /// Whoever fails here could run nothing whatever they name, so that there is no need to hear it.
     pub(crate) fn must_run_some_llm(&self) -> Result<(), Problem> {
         let runs =
             |llm: &Arc<StoredLlm>| self.rights().allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()));
         let may_be_heard =
-            self.rights().allow(Verb::View, On::All(Resource::Llms)) || self.snapshot().llms().any(runs);
+            self.rights().allow(Verb::Run, On::All(Resource::Llms)) || self.snapshot().llms().any(runs);
         if may_be_heard { Ok(()) } else { Err(Problem::LlmForbidden(None)) }
     }
 

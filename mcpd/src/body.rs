@@ -1,15 +1,20 @@
 //! Bodies of requests: of the right type, bounded in size and time, and then parsed.
 
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    bodies::{Holder, Share},
+    problem::Problem,
+};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
 };
+use bytes::BytesMut;
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 /// The largest document of an administrator.
 const DOCUMENT_MAX: usize = 1 << 20;
@@ -25,7 +30,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Document<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let limit = app.settings.max_body.min(DOCUMENT_MAX);
-        let bytes = read_json(request, limit).await?;
+        let bytes = read_json(app, request, limit).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Problem::Invalid(format!("The body does not fit: {error}.")),
             serde_json::error::Category::Syntax
@@ -37,21 +42,49 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Document<T> {
     }
 }
 
+/// The bytes of a body, which count as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Read {
+    bytes: Bytes,
+    _room: Share,
+}
+
+impl Deref for Read {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Reads a body that says it is JSON. One that announces more than `limit` bytes is refused before it is read.
-pub(crate) async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read_json(app: &App, request: Request, limit: usize) -> Result<Read, Problem> {
     if !says_json(request.headers()) {
         return Err(Problem::NotJson);
     }
+    let holder =
+        request.extensions().get::<Holder>().map_or_else(String::new, |Holder(holder)| holder.clone());
     let body: Body = request.into_body();
     if body.size_hint().lower() > limit as u64 {
         return Err(Problem::TooLarge(limit));
     }
-    let read = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await;
-    match read.map_err(|_| Problem::TooSlow)? {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(limit)),
-        Err(_) => Err(Problem::Malformed("The body broke off.".into())),
+    let read = collect(Limited::new(body, limit), app.bodies.share(holder), limit);
+    tokio::time::timeout(PATIENCE, read).await.map_err(|_| Problem::TooSlow)?
+}
+
+/// What is announced takes no room, only what arrives.
+async fn collect(mut body: Limited<Body>, mut room: Share, limit: usize) -> Result<Read, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let is_long = error.is::<LengthLimitError>();
+            if is_long { Problem::TooLarge(limit) } else { Problem::Malformed("The body broke off.".into()) }
+        })?;
+        if let Some(data) = frame.data_ref() {
+            room.grow(data.len())?;
+            bytes.extend_from_slice(data);
+        }
     }
+    Ok(Read { bytes: bytes.freeze(), _room: room })
 }
 
 fn says_json(headers: &HeaderMap) -> bool {

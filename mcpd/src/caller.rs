@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     bearer::{self, Bearer},
+    bodies::Holder,
     limits::Peer,
     login::{Login, Shown},
     oidc::Oidc,
@@ -135,10 +136,10 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let record = parts.extensions.get::<Arc<Record>>().ok_or(Problem::Internal)?;
+        let record = parts.extensions.get::<Arc<Record>>().cloned().ok_or(Problem::Internal)?;
         let shown = presented(&parts.headers, &parts.uri);
         let logged_in = match &shown {
-            Some(shown) => app.log_in(shown, record).await,
+            Some(shown) => app.log_in(shown, &record).await,
             None => Err(Problem::Unauthenticated),
         };
         let (login, moment) = match logged_in {
@@ -154,7 +155,8 @@ impl FromRequestParts<Arc<App>> for Caller {
             logged_in => logged_in?,
         };
         record.caller_is(login.subject());
-        Ok(Self::new(login, moment, Arc::clone(record)))
+        parts.extensions.insert(Holder(login.holder()));
+        Ok(Self::new(login, moment, record))
     }
 }
 

@@ -19,6 +19,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "MCPD_MAX_BODY", default_value_t = 8 << 20, value_name = "BYTES")]
     pub(crate) max_body: usize,
 
+    /// The bodies of all requests that are under way together, in bytes; those of one token a fourth of it
+    #[arg(long, env = "MCPD_MAX_BODIES", default_value_t = 256 << 20, value_name = "BYTES")]
+    pub(crate) max_bodies: usize,
+
     #[command(flatten)]
     pub(crate) tls: TlsSettings,
 

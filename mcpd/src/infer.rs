@@ -35,12 +35,12 @@ async fn ask(
     request: Request,
 ) -> Result<Response, Problem> {
     // From here on: a prompt may take its time to arrive.
-    let mut vigil = Vigil::begin(Arc::clone(&app), caller, llm)?;
+    let mut vigil = Vigil::begin(Arc::clone(&app), caller, llm);
     let accept = accept(&request);
     let bytes = tokio::select! {
         biased;
         breach = vigil.breach() => return Err(breach.problem()),
-        bytes = read_json(request, app.settings.max_body) => bytes?,
+        bytes = read_json(&app, request, app.settings.max_body) => bytes?,
     };
     let prompt = Prompt::read(&bytes)?;
     if prompt.model()?.is_some_and(|model| !llm.aliases().contains(&&*model)) {
@@ -65,6 +65,8 @@ pub(crate) async fn pass_on(
     vigil: Vigil,
 ) -> Result<Response, Problem> {
     let prompt = prompt.for_upstream(&llm.spec);
+    // Not before the prompt is here: else whoever announces one and never sends it would hold the place of an answer.
+    let vigil = vigil.of(app.limits.enter(llm, &caller.login().holder())?);
     app.upstream.complete(&llm.spec, endpoint, prompt, accept, vigil, caller.record()).await
 }
 

@@ -9,6 +9,7 @@ mod app;
 mod audit;
 mod authorised;
 mod bearer;
+mod bodies;
 mod body;
 mod bootstrap;
 mod caller;

@@ -5,7 +5,7 @@
 use crate::{
     app::App,
     authorised::{Asked, Authorised},
-    body::read_json,
+    body::{Read, read_json},
     caller::Caller,
     infer::{accept, pass_on, stamped},
     problem::Problem,
@@ -13,7 +13,6 @@ use crate::{
 };
 use axum::{
     Json,
-    body::Bytes,
     extract::{Request, State},
     response::Response,
 };
@@ -66,30 +65,30 @@ async fn answer(
     let accept = accept(&request);
     let bytes = hear(&app, request).await?;
     let prompt = Prompt::read(&bytes)?;
-    let asked = named(&prompt)?;
+    prompt.fits(endpoint)?;
+    let model = named(&prompt)?;
     let caller = caller.renewed(app.store.moment().await?)?;
+    // What can be no LLM's name could be anything, and is not written down; that it was refused is.
+    let key = model.parse().map_err(|_| caller.lacks_llm(None));
+    let asked = Asked::for_use(app.witnessed_unheard(&caller, key).await?);
     let decided = caller.llm(&[Verb::Run], &asked);
     let llm = app.witnessed(AuditEvent::Inference, &caller, &asked, decided).await?;
-    let answer = match Vigil::begin(Arc::clone(&app), &caller, &llm) {
-        Ok(vigil) => pass_on(&app, &caller, &llm, endpoint, &prompt, accept, vigil).await,
-        Err(problem) => Err(problem),
-    };
-    stamped(&llm, answer)
+    let vigil = Vigil::begin(Arc::clone(&app), &caller, &llm);
+    stamped(&llm, pass_on(&app, &caller, &llm, endpoint, &prompt, accept, vigil).await)
 }
 
-async fn hear(app: &App, request: Request) -> Result<Bytes, Problem> {
+async fn hear(app: &App, request: Request) -> Result<Read, Problem> {
     tokio::select! {
         biased;
         () = app.stop.ending.cancelled() => Err(Problem::ShuttingDown),
-        bytes = read_json(request, app.settings.max_body) => bytes,
+        bytes = read_json(app, request, app.settings.max_body) => bytes,
     }
 }
 
-/// Which LLM is meant. A text that can be no LLM's name or id is none of anybody's: that is no secret.
-fn named(prompt: &Prompt<'_>) -> Result<Asked, Problem> {
+/// Which LLM is meant.
+fn named(prompt: &Prompt<'_>) -> Result<String, Problem> {
     let missing = || Problem::Invalid("`model` is missing: the name of an LLM, as in GET /v1/models.".into());
-    let model = prompt.model()?.ok_or_else(missing)?;
-    model.parse().map(Asked::for_use).map_err(|_| Problem::NotFound("LLM"))
+    prompt.model()?.ok_or_else(missing)
 }
 
 /// What is switched off is not offered.

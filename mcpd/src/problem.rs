@@ -48,6 +48,10 @@ pub(crate) enum Problem {
     TooManyLogins(Duration),
     /// More is asked than may be.
     Limited(Reached),
+    /// The caller's bodies under way are as much as they may be together.
+    TooMuchAtOnce,
+    /// Those of all callers are.
+    Full,
     /// The issuer of a token cannot be asked for its keys.
     IssuerAway,
     /// The database cannot be asked.
@@ -88,6 +92,9 @@ pub(crate) enum UpstreamProblem {
     /// An answer that began and did not end.
     Broken,
 }
+
+/// What is said while bodies take all the memory that they may.
+const FULL: &str = "The requests that are under way are as large together as this server takes.";
 
 /// How one problem is said.
 struct Saying {
@@ -177,6 +184,11 @@ impl Problem {
             Self::Limited(reached) => {
                 say(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, Quota, reached.to_string())
             }
+            Self::TooMuchAtOnce => {
+                let message = "The requests that you have under way are as large together as they may be.";
+                say(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, Quota, message)
+            }
+            Self::Full => say(StatusCode::SERVICE_UNAVAILABLE, Code::RateLimited, Gateway, FULL),
             Self::IssuerAway => {
                 let message = "The issuer of this token cannot be asked for its keys just now; try again.";
                 say(StatusCode::SERVICE_UNAVAILABLE, Code::IssuerUnavailable, Gateway, message)
@@ -219,7 +231,7 @@ impl Problem {
                 vec![decision_header(&Decision::Deny { nonce: nonce.clone() })]
             }
             Self::Revoked | Self::Ended => vec![decision_header(&Decision::Deny { nonce: None })],
-            Self::IssuerAway | Self::Database | Self::ShuttingDown => {
+            Self::TooMuchAtOnce | Self::Full | Self::IssuerAway | Self::Database | Self::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
             Self::TooManyLogins(wait) => vec![retry_after(*wait)],

@@ -4,6 +4,7 @@ use crate::trace::Tracer;
 use crate::{
     app::App,
     audit::Audit,
+    bodies::Bodies,
     config::Settings,
     connections::Connections,
     database::Database,
@@ -50,6 +51,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
     let oidc = Oidc::new(settings.structured.oidc.clone(), &metrics)?;
     let limits = Limits::new(&settings.limits, &metrics);
     let attempts = Attempts::new(settings.limits.failed_logins_per_minute);
+    let bodies = Arc::new(Bodies::new(settings.max_bodies, settings.max_body));
     let audit = Audit::begin(settings.audit, store.ledger());
     let stop = Stop::default();
     let tracer = Tracer::begin(&settings.trace)?;
@@ -64,6 +66,7 @@ pub(crate) async fn serve(database: Database, settings: Settings) -> anyhow::Res
         tracer,
         oidc,
         limits,
+        bodies,
         attempts,
     });
     let _metrics = metrics::listen(&app).await?;

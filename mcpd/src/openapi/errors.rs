@@ -48,6 +48,7 @@ const ERRORS: &[Error] = &[
             Code::DatabaseUnavailable,
             Code::IssuerUnavailable,
             Code::OutcomeUnknown,
+            Code::RateLimited,
             Code::ShuttingDown,
             Code::UpstreamUnavailable,
         ],

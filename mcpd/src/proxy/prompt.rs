@@ -3,6 +3,7 @@
 //!
 //! Values are never parsed, so what they hold can neither be lost nor cost anything.
 
+use super::Endpoint;
 use crate::problem::Problem;
 use mcp_api::LlmSpec;
 use serde::{
@@ -15,6 +16,9 @@ use std::{borrow::Cow, fmt};
 /// Keys by which some upstreams let a request choose its target or its key. The target comes from the registry only.
 const REFUSED: [&str; 7] =
     ["api_base", "base_url", "api_key", "url", "organization", "headers", "extra_headers"];
+
+/// The types of tools that the caller runs itself.
+const TOOLS: [&str; 2] = ["function", "custom"];
 
 /// More keys on its top level than any request has.
 const KEYS_MAX: usize = 1000;
@@ -48,6 +52,40 @@ impl<'a> Prompt<'a> {
         Ok(Self(fields))
     }
 
+    /// Refuses what an upstream would do beside its answer, or for another caller: all callers share its account.
+    pub(crate) fn fits(&self, endpoint: Endpoint) -> Result<(), Problem> {
+        if endpoint != Endpoint::Responses {
+            return Ok(());
+        }
+        for (key, value) in &self.0 {
+            let value = value.get();
+            let is_refused = match key.as_ref() {
+                "previous_response_id" | "conversation" | "prompt" => value != "null",
+                "background" | "store" => !matches!(value, "null" | "false"),
+                _ => false,
+            };
+            if is_refused {
+                let message = format!(
+                    "`{key}` is not taken: all callers share this server's account at the upstream, which would keep \
+                     what is theirs."
+                );
+                return Err(Problem::Invalid(message));
+            }
+        }
+        let Some((_, tools)) = self.0.iter().find(|(key, _)| key == "tools") else { return Ok(()) };
+        let no_tools =
+            |_| Problem::Invalid("`tools` must be a list of objects, each with its `type`.".into());
+        let tools: Option<Vec<Tool<'_>>> = serde_json::from_str(tools.get()).map_err(no_tools)?;
+        match tools.into_iter().flatten().find(|tool| !TOOLS.contains(&&*tool.kind)) {
+            None => Ok(()),
+            Some(_) => Err(Problem::Invalid(
+                "`tools` may hold those of type `function` and `custom` only: others run at the upstream, with this \
+                 server's account."
+                    .into(),
+            )),
+        }
+    }
+
     /// What it names as `model`, if it does.
     pub(crate) fn model(&self) -> Result<Option<String>, Problem> {
         let Some((_, value)) = self.0.iter().find(|(key, _)| key == "model") else { return Ok(None) };
@@ -75,6 +113,13 @@ impl<'a> Prompt<'a> {
 fn push_text(written: &mut Vec<u8>, text: &str) {
     // Serialising a str into a Vec cannot fail.
     let _ = serde_json::to_writer(written, text);
+}
+
+/// What is looked at of a tool.
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
 }
 
 type Field<'a> = (Cow<'a, str>, &'a RawValue);

@@ -48,15 +48,14 @@ impl Breach {
 /// One caller's right to one LLM, looked at again and again.
 pub(crate) struct Vigil {
     watching: Pin<Box<dyn Future<Output = Breach> + Send>>,
-    /// As long as the answer is under way it counts against the limits.
-    _entered: Entered,
+    /// From when the upstream is asked until the answer is over, it counts against the limits.
+    _entered: Option<Entered>,
 }
 
 impl Vigil {
-    /// Begins an answer, unless there are too many. Its time counts from when the right was asked for, which may be a
-    /// while ago.
-    pub(crate) fn begin(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Result<Self, Problem> {
-        let entered = app.limits.enter(llm, &caller.login().holder())?;
+    /// Begins to watch. Its time counts from when the right was asked for, which may be a while ago. It is no answer
+    /// yet that would count against a limit.
+    pub(crate) fn begin(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
         let (login, id) = (caller.login().clone(), llm.id.clone());
         let cut = audit::cut(caller, &llm.spec.name, &id);
         let confirmed = caller.asked();
@@ -67,7 +66,12 @@ impl Vigil {
                 breach = watch(&app, &login, &id, confirmed, cut) => breach,
             }
         });
-        Ok(Self { watching, _entered: entered })
+        Self { watching, _entered: None }
+    }
+
+    /// Watches over an answer that counts against the limits from now on.
+    pub(crate) fn of(self, entered: Entered) -> Self {
+        Self { _entered: Some(entered), ..self }
     }
 
     /// Ready once something is wrong; not to be asked again after that.

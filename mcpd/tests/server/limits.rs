@@ -4,6 +4,10 @@ use crate::cases::{CHAT, INFER, LIMIT, USES_CHAT, endless, error_of, probe, prom
 use fakes::{Engine, Exchange, Fault, Issuer, Mcpd, Response};
 use mcp_api::{LlmSpec, Subject, SubjectKind};
 use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 fn limited(mcpd: &Mcpd, engine: &Engine, limits: &Value) {
     let spec = LlmSpec {
@@ -77,6 +81,32 @@ fn an_llm_takes_so_many_at_once_and_a_place_is_free_however_an_answer_ends() {
     fakes::wait_until(LIMIT, "both surfaces count together", || {
         mcpd.api("POST", "/v1/chat/completions", &dana, &v1).status == 200
     });
+}
+
+#[test]
+fn x05_a_prompt_that_never_comes_holds_no_place_and_uses_up_no_minute() {
+    let (engine, mcpd) = (Engine::start(), Mcpd::start());
+    limited(&mcpd, &engine, &json!({ "concurrent": 1, "requestsPerMinute": 2 }));
+    let head = format!(
+        "POST {INFER} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: 100\r\nexpect: 100-continue\r\n\r\n",
+        mcpd.admin_token()
+    );
+    let _waiting: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = TcpStream::connect(mcpd.addr()).unwrap();
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            // The server waits for the body from here on.
+            let mut told = [0; 25];
+            stream.read_exact(&mut told).unwrap();
+            assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+            stream
+        })
+        .collect();
+    let dana = mcpd.user_with("dana", USES_CHAT);
+    assert_eq!(ask(&mcpd, &dana).status, 200);
+    assert_eq!(ask(&mcpd, &dana).status, 200);
 }
 
 #[test]

@@ -219,8 +219,8 @@ fn a02_here_too_nobody_learns_what_exists() {
             assert_eq!(show(there).0, 403);
         }
     }
-    // Who may view all of them is told, also without a right to run any.
-    let sees_all = mcpd.user_with("ana", &[("view", "llms", None)]);
+    // Who may view all of them is told, also without a right to run the one that they name.
+    let sees_all = mcpd.user_with("ana", &[("view", "llms", None), ("run", "llms", Some("other"))]);
     for (path, _) in ASKS {
         assert_eq!(ask(&mcpd, path, &sees_all, &json!({"model": "nope"})).status, 404, "{path}");
         assert_eq!(ask(&mcpd, path, &sees_all, &json!({"model": "chat"})).status, 403, "{path}");
@@ -243,11 +243,66 @@ fn answer_to_head(mcpd: &Mcpd, path: &str, token: &str, length: usize) -> (u16, 
 }
 
 #[test]
+fn a02_a_name_that_no_llm_can_have_is_answered_like_one_that_it_could_and_written_down() {
+    let engine = Engine::start();
+    let mcpd = Mcpd::start();
+    mcpd.create_llm("chat", &engine.url());
+    let dana = mcpd.user_with("dana", USES_CHAT);
+    let same = |name: &str| {
+        let body = json!({"model": name}).to_string();
+        let headers = [("x-request-id", "same")];
+        seen(&mcpd.request("POST", paths::OPENAI_CHAT, Some(&dana), &headers, body.as_bytes()))
+    };
+    for odd in ["gpt 4", "Qwen/Qwen3-8B", "", "a\u{1b}[2J"] {
+        assert_eq!(same(odd), same("nope"), "{odd:?}");
+        assert_eq!(ask(&mcpd, paths::OPENAI_CHAT, mcpd.admin_token(), &json!({"model": odd})).status, 404);
+    }
+    let rows = wait_for(&mcpd, "user=dana&event=inference", 8);
+    assert_eq!(rows.iter().filter(|row| row.llm.is_none()).count(), 4, "{rows:#?}");
+    assert!(rows.iter().all(|row| row.verdict.as_deref() == Some("denied")), "{rows:#?}");
+}
+
+#[test]
+fn x02_on_responses_nothing_is_asked_for_that_the_upstream_would_keep_or_run_for_all_callers() {
+    let engine = answering("{}");
+    let mcpd = Mcpd::start();
+    mcpd.create_llm("chat", &engine.url());
+    let token = mcpd.admin_token();
+    let with = |more: &str| format!(r#"{{"model":"chat",{more}}}"#);
+    let send = |path: &str, more: &str| mcpd.request("POST", path, Some(token), &[], with(more).as_bytes());
+    for (key, value) in [
+        ("previous_response_id", r#""resp_1""#),
+        ("conversation", r#"{"id":"conv_1"}"#),
+        ("prompt", r#"{"id":"pmpt_1"}"#),
+        ("background", "true"),
+        ("store", "true"),
+        ("store", "1"),
+        ("tools", r#"[{"type":"function","name":"f"},{"type":"mcp","server_url":"http://a/"}]"#),
+        ("tools", r#"[{"ty\u0070e":"file_search","vector_store_ids":["vs_1"]}]"#),
+        ("tools", r#"[{"name":"f"}]"#),
+        ("tools", r#"[{"type":"function","type":"mcp"}]"#),
+        ("tools", r#"{"type":"mcp"}"#),
+    ] {
+        let answer = send(paths::OPENAI_RESPONSES, &format!("\"{key}\":{value}"));
+        assert_eq!(error_of(&answer), (422, "invalid".into(), "gateway".into()), "{key} {value}");
+        assert!(answer.text().contains(key), "{}", answer.text());
+    }
+    assert_eq!(engine.connections(), 0);
+    for more in [
+        r#""store":false,"background":false,"previous_response_id":null,"conversation":null,"prompt":null,"tools":null"#,
+        r#""store":null,"tools":[{"type":"function","name":"f"},{"type":"custom","name":"g"}],"tool_choice":"auto""#,
+    ] {
+        assert_eq!(send(paths::OPENAI_RESPONSES, more).status, 200, "{more}");
+    }
+    assert_eq!(send(paths::OPENAI_COMPLETIONS, r#""prompt":"hi""#).status, 200);
+}
+
+#[test]
 fn x05_who_could_run_nothing_is_refused_before_the_body_is_read() {
     let engine = Engine::start();
     let mcpd = Mcpd::start();
     mcpd.create_llm("chat", &engine.url());
-    let nobody = mcpd.user_with("nobody", &[("view", "llms", Some("chat")), ("run", "users", None)]);
+    let nobody = mcpd.user_with("nobody", &[("view", "llms", None), ("run", "users", None)]);
     for (path, _) in ASKS {
         assert_eq!(answer_to_head(&mcpd, path, &nobody, 1000), (403, "deny".into()), "{path}");
         assert_eq!(answer_to_head(&mcpd, path, "mcpd_none", 1000).0, 401, "{path}");
