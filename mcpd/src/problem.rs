@@ -125,7 +125,7 @@ impl Problem {
         use Origin::{Gateway, Policy, Quota};
         match self {
             Self::Unauthenticated => {
-                let message = "A valid token is needed: `Authorization: Bearer mcpd_...`.";
+                let message = "A valid token is needed, of this server or of an issuer that it trusts: `Authorization: Bearer TOKEN`.";
                 say(StatusCode::UNAUTHORIZED, Code::Unauthenticated, Policy, message)
             }
             Self::Forbidden | Self::LlmForbidden(_) => {

@@ -289,8 +289,9 @@ const SPEAKS_OF_THE_REQUEST: &[&str] =
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Our own server's code is the shorter truth, unless it is the request that is wrong: then details matter.
-        let by_us = self.origin.is_some()
+        // Our own server's code is the shorter truth, unless it is the request that is wrong, or more than it may be: then
+        // details matter.
+        let by_us = self.origin.is_some_and(|origin| origin != Origin::Quota)
             && self.code.as_deref().is_some_and(|code| !SPEAKS_OF_THE_REQUEST.contains(&code));
         match (&self.message, &self.code) {
             (Some(message), _) if !by_us => write!(f, " ({})", message.trim_end_matches('.'))?,

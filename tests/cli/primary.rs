@@ -80,7 +80,7 @@ fn p05_a_quota_shows_a_bounded_wait_and_is_never_failed_over() {
             let wait = wait.map(|wait| ("retry-after", wait));
             let headers: Vec<_> = wait.into_iter().chain(origin.map(|o| ("mcpd-error-origin", o))).collect();
             let scene = Scripted::new(Evild::start([answer(429, &headers, "")]));
-            let told = says("central answered 429").and(says("no failover: this limit is about you"));
+            let told = says("central answered 429").and(says("no failover: a limit that the server sets"));
             let wait = predicate::str::contains("try again in").count(usize::from(shown.is_some()));
             let told = told.and(wait).and(says(shown.unwrap_or_default())).and(says("\u{9b}").not());
             scene.dana.infer(&[]).code(7).stdout("").stderr(told);

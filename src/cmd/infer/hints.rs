@@ -105,7 +105,7 @@ impl About {
             ],
             Fault::Status { status: 404, .. } => return self.of_an_unknown_llm(),
             Fault::Status { status: 402 | 429, .. } => {
-                &["no failover: this limit is about you, not about the server's inference path"]
+                &["no failover: a limit that the server sets is no outage of its inference path"]
             }
             Fault::Status { status: 300..=399, .. } => {
                 &["no failover: a redirect is never followed; check the server's URL"]
