@@ -1,7 +1,10 @@
 //! The one way out of this program: HTTP/1.1, over TCP or TLS, to addresses that may be reached. Follows no redirect,
 //! knows no proxy, keeps no cookie, repeats nothing, and every wait has its end.
 
-use crate::reach::Reach;
+use crate::{
+    lookups::{LookupError, Lookups},
+    reach::Reach,
+};
 use axum::body::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
@@ -11,22 +14,19 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, pki_type
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::{
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
 /// The largest head of an answer, in bytes.
 const HEAD_MAX: usize = 64 << 10;
-/// As many names are looked up at a time. Each holds a thread until the system's resolver has an answer or none.
-const LOOKUPS_MAX: usize = 32;
 
 /// One connection, for one request at a time. It ends when this and the body of its answer are gone.
 pub(crate) type Wire = http1::SendRequest<Full<Bytes>>;
@@ -36,7 +36,7 @@ pub(crate) type Wire = http1::SendRequest<Full<Bytes>>;
 pub(crate) struct HttpClient {
     reach: Reach,
     tls: Arc<ClientConfig>,
-    lookups: Arc<Semaphore>,
+    lookups: Arc<Lookups>,
 }
 
 /// Why there is no connection.
@@ -44,8 +44,10 @@ pub(crate) struct HttpClient {
 pub(crate) enum ConnectError {
     #[error("{0} is no address of a server")]
     NoServer(Uri),
+    #[error("the name {0} has no address")]
+    Unknown(String),
     #[error("the name {0} cannot be resolved: {1}")]
-    Unresolved(String, io::Error),
+    Unresolved(String, LookupError),
     #[error(
         "{0} is at {1}, to which this server may not connect: see --upstream-allow (MCPD_UPSTREAM_ALLOW)"
     )]
@@ -91,7 +93,7 @@ impl HttpClient {
 
     fn with(reach: Reach, mut tls: ClientConfig) -> Self {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { reach, tls: Arc::new(tls), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+        Self { reach, tls: Arc::new(tls), lookups: Arc::default() }
     }
 
     /// What this connects to.
@@ -145,7 +147,7 @@ impl HttpClient {
             found.into_iter().partition(|address| self.reach.allows(address.ip()));
         let mut failure = match others.first() {
             Some(other) => ConnectError::NotAllowed(host.to_owned(), other.ip()),
-            None => ConnectError::Unresolved(host.to_owned(), io::ErrorKind::NotFound.into()),
+            None => ConnectError::Unknown(host.to_owned()),
         };
         let mut left = u32::try_from(allowed.len()).unwrap_or(u32::MAX);
         for address in allowed {
@@ -153,7 +155,7 @@ impl HttpClient {
             left -= 1;
             let connected = timeout(share, TcpStream::connect(address)).await;
             failure = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => match self.judged(&stream, host) {
+                Ok(stream) => match self.judged(&stream, host, address) {
                     Ok(()) => return Ok(stream),
                     Err(failure) => failure,
                 },
@@ -164,8 +166,8 @@ impl HttpClient {
     }
 
     /// Looks at who is really at the other end, and has each token sent as soon as it is there.
-    fn judged(&self, stream: &TcpStream, host: &str) -> Result<(), ConnectError> {
-        let peer = stream.peer_addr().map_err(|error| ConnectError::Unresolved(host.to_owned(), error))?;
+    fn judged(&self, stream: &TcpStream, host: &str, to: SocketAddr) -> Result<(), ConnectError> {
+        let peer = stream.peer_addr().map_err(|error| ConnectError::Refused(to, error))?;
         if !self.reach.allows(peer.ip()) {
             return Err(ConnectError::NotAllowed(host.to_owned(), peer.ip()));
         }
@@ -178,16 +180,9 @@ impl HttpClient {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        // Never closed; were it, names would still be looked up.
-        let permit = Arc::clone(&self.lookups).acquire_owned().await.ok();
-        let name = host.to_owned();
-        let looked_up = tokio::task::spawn_blocking(move || {
-            // Held for as long as the thread is, also when nobody waits for the answer any more.
-            let _permit = permit;
-            (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
-        });
-        let found = looked_up.await.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()));
-        found.map_err(|error| ConnectError::Unresolved(host.to_owned(), error))
+        let found = self.lookups.find(host).await;
+        let found = found.map_err(|error| ConnectError::Unresolved(host.to_owned(), error))?;
+        Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 }
 

@@ -36,6 +36,7 @@ mod llm_rules;
 mod llms;
 mod log;
 mod login;
+mod lookups;
 mod metrics;
 mod oidc;
 mod openai;
