@@ -204,9 +204,12 @@ pub fn unknown_key(place: Place, unknown: &str, known: &[&str]) -> Problem {
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&word, &known.to_lowercase());
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    let one_slip = strsim::damerau_levenshtein(&word, &best.to_lowercase()) <= 1;
-    (one_slip || likeness(best) > 0.85).then_some(*best)
+    let one_slip = |known: &str| strsim::damerau_levenshtein(&word, &known.to_lowercase()) <= 1;
+    // What is one slip away goes before what is only like it.
+    let order =
+        |a: &&&str, b: &&&str| one_slip(a).cmp(&one_slip(b)).then(likeness(a).total_cmp(&likeness(b)));
+    let best = known.iter().max_by(order)?;
+    (one_slip(best) || likeness(best) > 0.85).then_some(*best)
 }
 
 fn word_width(text: &str, line: usize, column: usize) -> usize {

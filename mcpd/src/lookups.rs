@@ -117,9 +117,10 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it plays a resolver, and those can fail")]
     fn half_silent(name: &str) -> io::Result<Vec<IpAddr>> {
         ASKED.fetch_add(1, Ordering::SeqCst);
-        if name.ends_with(".dead") {
+        if name.contains("dead") {
             let silent = ANSWERS.0.lock().unwrap();
             drop(ANSWERS.1.wait_while(silent, |answers| !*answers).unwrap());
         }
@@ -140,7 +141,7 @@ mod tests {
         // Also many silent names take no more than so many threads, and nobody waits for one of those.
         for number in 1..NAMES_MAX {
             assert!(
-                timeout(Duration::from_millis(1), lookups.find(&format!("{number}.dead"))).await.is_err()
+                timeout(Duration::from_millis(1), lookups.find(&format!("dead-{number}"))).await.is_err()
             );
         }
         let crowded = timeout(Duration::from_secs(10), lookups.find("chat.alive")).await;

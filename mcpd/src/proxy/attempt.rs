@@ -7,7 +7,7 @@ use super::{
     verdict::{Head, judge, rejection},
 };
 use crate::{
-    http_client::{ConnectError, HttpClient, address},
+    http_client::{ConnectError, HttpClient, Wire, address},
     problem::{Problem, UpstreamProblem},
     trace::TRACEPARENT,
 };
@@ -54,6 +54,8 @@ pub(super) enum Outcome {
     Refused(Problem),
     /// Without an answer. Nothing of it has been passed on.
     Failed(Failure),
+    /// With a kept connection that broke as soon as it was used. It may have been closed before, or by the request.
+    Stale(hyper::Error),
 }
 
 /// Why a node gave no answer.
@@ -62,6 +64,9 @@ pub(super) enum Failure {
     /// It never saw the request.
     #[error("not connected")]
     Unconnected(#[from] ConnectError),
+    /// The connection was gone before the request was written to it.
+    #[error("the connection was gone")]
+    Unsent(#[source] hyper::Error),
     /// It may have seen the request, and even have worked on it.
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
@@ -86,7 +91,7 @@ impl Failure {
     /// In a word, for what is counted.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Unconnected(_) => "connect",
+            Self::Unconnected(_) | Self::Unsent(_) => "connect",
             Self::Broken(_) | Self::Empty => "broken",
             Self::Status(_) | Self::Error(_) => "status",
             Self::Busy(_) => "busy",
@@ -96,14 +101,19 @@ impl Failure {
 
     /// Says whether the node may have worked on the request.
     pub(super) fn was_sent(&self) -> bool {
-        !matches!(self, Self::Unconnected(_))
+        !matches!(self, Self::Unconnected(_) | Self::Unsent(_))
+    }
+
+    /// Says whether the node has surely done nothing: it never saw the request, or says that it has no room for it.
+    pub(super) fn did_nothing(&self) -> bool {
+        !self.was_sent() || matches!(self, Self::Busy(_) | Self::Status(StatusCode::SERVICE_UNAVAILABLE))
     }
 
     /// Says whether the node should be left alone for a while. One prompt that it cannot answer is no reason: whoever
     /// sends that prompt could keep everybody from all nodes.
     pub(super) fn is_the_nodes(&self) -> bool {
         match self {
-            Self::Unconnected(_) | Self::Broken(_) | Self::Empty => true,
+            Self::Unconnected(_) | Self::Unsent(_) | Self::Broken(_) | Self::Empty => true,
             Self::Status(status) => {
                 matches!(
                     *status,
@@ -117,7 +127,7 @@ impl Failure {
     /// What the caller is told if no other node answers.
     pub(super) fn problem(self) -> UpstreamProblem {
         match self {
-            Self::Unconnected(_) | Self::Broken(_) => UpstreamProblem::Unavailable,
+            Self::Unconnected(_) | Self::Unsent(_) | Self::Broken(_) => UpstreamProblem::Unavailable,
             Self::Empty => UpstreamProblem::Broken,
             Self::Status(status) => UpstreamProblem::Failed(status),
             Self::Busy(wait) => UpstreamProblem::RateLimited(wait),
@@ -126,17 +136,21 @@ impl Failure {
     }
 }
 
-/// Asks one node. Dropping this hangs up on it.
-pub(super) async fn ask(client: &HttpClient, call: &Call<'_>, node: &Node) -> Outcome {
-    match send(client, call, node).await {
+/// Asks one node, on a connection that was `kept` if there is one. Dropping this hangs up on it.
+pub(super) async fn ask(client: &HttpClient, call: &Call<'_>, node: &Node, kept: Option<Wire>) -> Outcome {
+    match send(client, call, node, kept).await {
         Ok((head, body)) => begin(call, &head, body).await,
         Err(outcome) => outcome,
     }
 }
 
-/// On a connection that is there, and on a new one if that one had been closed meanwhile: then nobody has read anything.
-async fn send(client: &HttpClient, call: &Call<'_>, node: &Node) -> Result<(Parts, Incoming), Outcome> {
-    let mut kept = node.pool.take();
+/// A request that comes back unwritten, which nobody can have read, goes out again on a new connection.
+async fn send(
+    client: &HttpClient,
+    call: &Call<'_>,
+    node: &Node,
+    mut kept: Option<Wire>,
+) -> Result<(Parts, Incoming), Outcome> {
     loop {
         let mut request = call.request(node).map_err(Outcome::Refused)?;
         let (mut wire, is_new) = if let Some(wire) = kept.take() {
@@ -147,13 +161,25 @@ async fn send(client: &HttpClient, call: &Call<'_>, node: &Node) -> Result<(Part
         };
         address(&mut request);
         let sent = Instant::now();
-        match wire.send_request(request).await {
+        match wire.try_send_request(request).await {
             Ok(answer) => {
                 node.pool.keep(wire);
                 return Ok(answer.into_parts());
             }
-            Err(error) if !is_new && !error.is_parse() && sent.elapsed() < STALE => {}
-            Err(error) => return Err(Outcome::Failed(Failure::Broken(error))),
+            Err(error) if error.message().is_some() => {
+                if is_new {
+                    return Err(Outcome::Failed(Failure::Unsent(error.into_error())));
+                }
+            }
+            Err(error) => {
+                let error = error.into_error();
+                let is_stale = !is_new && !error.is_parse() && sent.elapsed() < STALE;
+                return Err(if is_stale {
+                    Outcome::Stale(error)
+                } else {
+                    Outcome::Failed(Failure::Broken(error))
+                });
+            }
         }
     }
 }

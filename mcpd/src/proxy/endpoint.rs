@@ -55,6 +55,14 @@ impl Endpoint {
         }
     }
 
+    /// Says whether asking twice does no more than cost: a response may be stored, and may call tools at the upstream.
+    pub(super) fn is_repeatable(self) -> bool {
+        match self {
+            Self::Chat | Self::Completions | Self::Embeddings => true,
+            Self::Responses => false,
+        }
+    }
+
     /// Says whether a server without it can still be an LLM's upstream.
     pub(super) fn is_optional(self) -> bool {
         match self {

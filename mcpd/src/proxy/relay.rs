@@ -81,10 +81,14 @@ impl Cut {
 }
 
 impl Cut {
-    /// Lets the node know if it is to blame.
-    fn tell(self, turn: &mut Turn) {
+    /// Lets the node know if it is to blame, and the log which node it was.
+    fn tell(self, turn: &mut Turn, record: &Record) {
         match self {
-            Self::Broken | Self::Silent => turn.failed(),
+            Self::Broken | Self::Silent => {
+                let (node, request_id) = (turn.node().url(), record.request_id());
+                tracing::warn!(request_id, node, reason = self.outcome(), "an answer broke off");
+                turn.failed();
+            }
             Self::Revoked | Self::Ended | Self::Unconfirmed | Self::ShuttingDown => {}
         }
     }
@@ -144,12 +148,12 @@ impl Relay {
             // All of it is there; what is missing is only the end of the connection.
             Kind::Stream(marker) if marker.is_done() => None,
             Kind::Stream(marker) => {
-                why.tell(&mut self.turn);
+                why.tell(&mut self.turn, &self.record);
                 self.record.ended(why.outcome());
                 Some(Ok(Frame::data(error_event(marker, why, self.record.request_id()))))
             }
             Kind::Whole => {
-                why.tell(&mut self.turn);
+                why.tell(&mut self.turn, &self.record);
                 self.record.ended(why.outcome());
                 Some(Err(why))
             }

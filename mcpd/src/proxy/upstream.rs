@@ -6,6 +6,7 @@ use super::{
     key,
     nodes::{Group, Node, NodeView, Nodes, Tour, Turn},
     relay::Relay,
+    vigil::{Breach, Right},
 };
 use crate::{
     http_client::HttpClient,
@@ -27,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 /// As many nodes may have begun to work on one request. A prompt that ends whoever reads it ends no more of them.
-const SENT_MAX: usize = 3;
+const SENT_MAX: usize = 2;
 
 /// The way to all upstreams.
 #[derive(Debug)]
@@ -93,8 +94,9 @@ impl Upstream {
             traceparent: record.traceparent(),
             times,
         };
+        let right = vigil.right();
         let (answer, turn) = tokio::select! {
-            answer = self.answer(llm, &call) => answer?,
+            answer = self.answer(llm, &call, &right) => answer?,
             breach = vigil.breach() => return Err(breach.problem()),
         };
         let content_type = answer.content_type.clone();
@@ -107,7 +109,9 @@ impl Upstream {
     }
 
     /// Has one node after the other asked, until one has begun to answer or all has been tried.
-    async fn answer(&self, llm: &LlmSpec, call: &Call<'_>) -> Result<(Answer, Turn), Problem> {
+    ///
+    /// Nobody else gets the prompt before it is known that the right to run still stands.
+    async fn answer(&self, llm: &LlmSpec, call: &Call<'_>, right: &Right) -> Result<(Answer, Turn), Problem> {
         let deadline = Instant::now() + call.times.first_byte;
         let nodes = self.nodes.of(llm);
         self.look_at_due(&nodes, call);
@@ -115,15 +119,17 @@ impl Upstream {
         let mut last = None;
         while let Some(mut turn) = tour.next() {
             if let Some(failure) = last.take() {
+                right.confirm().await.map_err(Breach::problem)?;
                 self.metrics.upstream_retries.count([llm.name.as_str(), Failure::reason(&failure)]);
             }
-            let Ok(outcome) = timeout_at(deadline, ask(&self.client, call, turn.node())).await else {
+            let asked = timeout_at(deadline, self.ask(call, turn.node(), right, &mut sent));
+            let Ok(outcome) = asked.await else {
                 // Not tried again: it may be at work, and another one would take as long.
                 turn.failed();
-                self.note(llm, &turn, "timeout", "no answer in time");
+                self.note(llm, call, &turn, "timeout", "no answer in time");
                 return Err(Problem::Upstream(UpstreamProblem::Timeout));
             };
-            let failure = match outcome {
+            let failure = match outcome? {
                 Outcome::Answer(answer) => {
                     turn.answered();
                     return Ok((answer, turn));
@@ -133,15 +139,17 @@ impl Upstream {
                     return Err(problem);
                 }
                 Outcome::Failed(failure) => failure,
+                Outcome::Stale(error) => Failure::Broken(error),
             };
-            self.note(llm, &turn, failure.reason(), &chain(&failure));
+            self.note(llm, call, &turn, failure.reason(), &chain(&failure));
             if failure.is_the_nodes() {
                 turn.failed();
             } else {
                 turn.answered();
             }
             sent += usize::from(failure.was_sent());
-            let is_last = sent == SENT_MAX || !tour.goes_on();
+            let may_go_on = call.endpoint.is_repeatable() || failure.did_nothing();
+            let is_last = !may_go_on || sent >= SENT_MAX || !tour.goes_on();
             match failure {
                 // It is the upstream's own word, and a whole stream.
                 Failure::Error(answer) if is_last => return Ok((*answer, turn)),
@@ -153,10 +161,30 @@ impl Upstream {
         Err(Problem::Upstream(last.map_or(UpstreamProblem::Unavailable, Failure::problem)))
     }
 
+    /// Asks one node, and once more if the connection that was kept to it broke at once: most often the node had closed
+    /// it. It may have read the prompt all the same, so that counts. What must not happen twice gets a new connection.
+    async fn ask(
+        &self,
+        call: &Call<'_>,
+        node: &Node,
+        right: &Right,
+        sent: &mut usize,
+    ) -> Result<Outcome, Problem> {
+        let kept = if call.endpoint.is_repeatable() { node.pool.take() } else { None };
+        match ask(&self.client, call, node, kept).await {
+            Outcome::Stale(_) if *sent + 1 < SENT_MAX => {
+                *sent += 1;
+                right.confirm().await.map_err(Breach::problem)?;
+                Ok(ask(&self.client, call, node, None).await)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
     /// Says in the log and in the metrics how a node failed.
-    fn note(&self, llm: &LlmSpec, turn: &Turn, reason: &'static str, error: &str) {
-        let node = turn.node().url();
-        tracing::warn!(llm = %llm.name, node, reason, error, "no answer from the upstream");
+    fn note(&self, llm: &LlmSpec, call: &Call<'_>, turn: &Turn, reason: &'static str, error: &str) {
+        let (node, request_id) = (turn.node().url(), call.request_id);
+        tracing::warn!(llm = %llm.name, request_id, node, reason, error, "no answer from the upstream");
         self.metrics.upstream_failures.count([llm.name.as_str(), node, reason]);
     }
 

@@ -45,9 +45,19 @@ impl Breach {
     }
 }
 
+/// One caller's right to one LLM.
+pub(super) struct Right {
+    app: Arc<App>,
+    login: Login,
+    llm: LlmId,
+    /// What is written down if an answer is cut because this is gone.
+    cut: Fact,
+}
+
 /// One caller's right to one LLM, looked at again and again.
 pub(crate) struct Vigil {
     watching: Pin<Box<dyn Future<Output = Breach> + Send>>,
+    right: Arc<Right>,
     /// From when the upstream is asked until the answer is over, it counts against the limits.
     _entered: Option<Entered>,
 }
@@ -56,22 +66,29 @@ impl Vigil {
     /// Begins to watch. Its time counts from when the right was asked for, which may be a while ago. It is no answer
     /// yet that would count against a limit.
     pub(crate) fn begin(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
+        let cut = audit::cut(caller, &llm.spec.name, &llm.id);
         let (login, id) = (caller.login().clone(), llm.id.clone());
-        let cut = audit::cut(caller, &llm.spec.name, &id);
         let confirmed = caller.asked();
         let ending = app.stop.ending.clone();
+        let right = Arc::new(Right { app, login, llm: id, cut });
+        let watched = Arc::clone(&right);
         let watching = Box::pin(async move {
             tokio::select! {
                 () = ending.cancelled() => Breach::ShuttingDown,
-                breach = watch(&app, &login, &id, confirmed, cut) => breach,
+                breach = watch(&watched, confirmed) => breach,
             }
         });
-        Self { watching, _entered: None }
+        Self { watching, right, _entered: None }
     }
 
     /// Watches over an answer that counts against the limits from now on.
     pub(crate) fn of(self, entered: Entered) -> Self {
         Self { _entered: Some(entered), ..self }
+    }
+
+    /// What it watches.
+    pub(super) fn right(&self) -> Arc<Right> {
+        Arc::clone(&self.right)
     }
 
     /// Ready once something is wrong; not to be asked again after that.
@@ -87,24 +104,18 @@ impl Vigil {
 
 /// Looks twice in each period, so that the right was always confirmed within the last one: also where the database
 /// cannot be asked for a while, and somebody else may have taken the right away on another server.
-///
-/// Writes down what it cuts because the right is gone: `cut`.
-async fn watch(app: &App, login: &Login, llm: &LlmId, mut confirmed: Instant, cut: Fact) -> Breach {
-    let period = app.settings.stream_recheck;
+async fn watch(right: &Right, mut confirmed: Instant) -> Breach {
+    let period = right.app.settings.stream_recheck;
     let mut next = confirmed + period / 2;
     loop {
         sleep_until(next).await;
         let asked = Instant::now();
-        match timeout_at(confirmed + period, app.store.moment()).await {
-            Ok(Ok(moment)) if stands(&moment, login, llm) => {
+        match timeout_at(confirmed + period, right.app.store.moment()).await {
+            Ok(Ok(moment)) if right.stands(&moment) => {
                 confirmed = moment.asked;
                 next = confirmed + period / 2;
             }
-            Ok(Ok(moment)) => {
-                app.audit.mention(Fact { at: moment.now, ..cut });
-                let has_ended = login.expires_at().is_some_and(|end| end <= moment.now);
-                return if has_ended { Breach::Ended } else { Breach::Revoked };
-            }
+            Ok(Ok(moment)) => return right.gone(&moment),
             Ok(Err(StoreError::Silent | StoreError::Away | StoreError::Unavailable(_)))
                 if asked < confirmed + period =>
             {
@@ -115,7 +126,25 @@ async fn watch(app: &App, login: &Login, llm: &LlmId, mut confirmed: Instant, cu
     }
 }
 
-fn stands(moment: &Moment, login: &Login, llm: &LlmId) -> bool {
-    let login = login.renewed(moment);
-    login.is_some_and(|login| moment.snapshot.may_run(&login.rights(&moment.snapshot), llm))
+impl Right {
+    /// Finds out now whether it still stands.
+    pub(super) async fn confirm(&self) -> Result<(), Breach> {
+        match self.app.store.moment().await {
+            Ok(moment) if self.stands(&moment) => Ok(()),
+            Ok(moment) => Err(self.gone(&moment)),
+            Err(_) => Err(Breach::Unconfirmed),
+        }
+    }
+
+    fn stands(&self, moment: &Moment) -> bool {
+        let login = self.login.renewed(moment);
+        login.is_some_and(|login| moment.snapshot.may_run(&login.rights(&moment.snapshot), &self.llm))
+    }
+
+    /// Writes down what is cut because the right is gone.
+    fn gone(&self, moment: &Moment) -> Breach {
+        self.app.audit.mention(Fact { at: moment.now, ..self.cut.clone() });
+        let has_ended = self.login.expires_at().is_some_and(|end| end <= moment.now);
+        if has_ended { Breach::Ended } else { Breach::Revoked }
+    }
 }

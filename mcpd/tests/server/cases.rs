@@ -60,7 +60,8 @@ pub(crate) fn log_line(mcpd: &Mcpd, request_id: &str) -> Value {
     fakes::wait_until(LIMIT, "the log line of the request", || {
         let logs = mcpd.logs();
         let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        found = lines.into_iter().find(|line| line["request_id"] == request_id);
+        found =
+            lines.into_iter().find(|line| line["message"] == "request" && line["request_id"] == request_id);
         found.is_some()
     });
     found.unwrap()
