@@ -65,11 +65,9 @@ const SPECIAL: &[Special] = &[
     v4(240, 0, 0, 0, 4, Strict),
     // `::`, `::1`, and addresses that hold one of the fourth version without saying so.
     v6(0, 0, 8, Strict),
-    // Amazon's metadata, within the private addresses.
-    Special {
-        net: IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128)),
-        guard: Strict,
-    },
+    // Amazon's metadata and pod identities, and Scaleway's metadata, within the private addresses.
+    v6(0xfd00, 0xec2, 32, Strict),
+    v6(0xfd00, 0x42, 32, Strict),
     v6(0xfe80, 0, 10, Strict),
     v6(0xff00, 0, 8, Strict),
     v6(0xfc00, 0, 7, Normal),
@@ -262,6 +260,8 @@ mod tests {
             "::ffff:127.0.0.1",
             "64:ff9b::a9fe:a9fe",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:42::42",
             "fe80::1",
             "ff02::1",
             "2002:7f00:1::1",
