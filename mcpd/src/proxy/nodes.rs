@@ -211,6 +211,7 @@ impl Turn {
     pub(super) fn failed(&mut self) {
         self.is_trial = false;
         self.node.health().failed(self.began, Instant::now());
+        self.node.pool.clear();
     }
 }
 

@@ -58,6 +58,11 @@ impl Pool {
         });
     }
 
+    /// Closes them all: what was kept to a node that failed is most likely gone as well.
+    pub(super) fn clear(&self) {
+        self.idle().clear();
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         // No line here leaves the list in another state than it should be in.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 /// As many nodes may have begun to work on one request. A prompt that ends whoever reads it ends no more of them.
-const SENT_MAX: usize = 2;
+const SENT_MAX: usize = 3;
 
 /// The way to all upstreams.
 #[derive(Debug)]

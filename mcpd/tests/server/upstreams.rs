@@ -196,13 +196,13 @@ fn s01_two_nodes_never_answer_together() {
 }
 
 #[test]
-fn a_prompt_that_ends_whoever_reads_it_ends_two_nodes_at_most() {
+fn a_prompt_that_ends_whoever_reads_it_ends_three_nodes_at_most() {
     let nodes: Vec<Evild> = (0..6).map(|_| Evild::start([vec![Step::ReadRequest, Step::Reset]])).collect();
     let urls: Vec<String> = nodes.iter().map(Evild::url).collect();
     let mcpd = Mcpd::start();
     serve_by(&mcpd, &urls.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(error_of(&ask(&mcpd, json!({}))), (502, "upstream_unavailable".into(), "upstream".into()));
-    assert_eq!(nodes.iter().map(|node| node.requests().len()).sum::<usize>(), 2);
+    assert_eq!(nodes.iter().map(|node| node.requests().len()).sum::<usize>(), 3);
 }
 
 #[test]

@@ -40,16 +40,24 @@ fn a_kept_connection_that_breaks_may_have_been_read_and_counts() {
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{whole}",
         whole.len()
     );
-    let kept = vec![Step::ReadRequest, Step::Send(answer.into_bytes()), Step::ReadRequest, Step::Reset];
-    let first = Evild::start([kept, vec![Step::ReadRequest, Step::Reset]]);
-    let second = Engine::start();
+    let kept =
+        || vec![Step::ReadRequest, Step::Send(answer.clone().into_bytes()), Step::ReadRequest, Step::Reset];
     let mcpd = Mcpd::start();
-    serve_by(&mcpd, &[&first.url(), &second.url()]);
+    let nodes = [(); 4].map(|()| Evild::start([kept(), vec![Step::ReadRequest, Step::Reset]]));
+    serve_by(&mcpd, &nodes.each_ref().map(Evild::url).each_ref().map(String::as_str));
     // Those that are equally busy take turns.
-    assert_eq!([(); 2].map(|()| ask(&mcpd, json!({})).status), [200, 200]);
+    assert_eq!([(); 4].map(|()| ask(&mcpd, json!({})).status), [200; 4]);
     assert_eq!(error_of(&ask(&mcpd, json!({}))), (502, "upstream_unavailable".into(), "upstream".into()));
-    assert_eq!((first.requests().len(), first.connections()), (3, 2), "its second prompt went out twice");
-    assert_eq!(second.chats().len(), 1);
+    assert_eq!(
+        nodes.iter().map(|node| node.requests().len()).sum::<usize>(),
+        7,
+        "the last prompt went out three times"
+    );
+    // With a single node there is nobody else to ask.
+    let alone = Evild::start([kept(), vec![Step::ReadRequest, Step::Send(answer.clone().into_bytes())]]);
+    serve_by(&mcpd, &[&alone.url()]);
+    assert_eq!([(); 2].map(|()| ask(&mcpd, json!({})).status), [200; 2]);
+    assert_eq!((alone.requests().len(), alone.connections()), (3, 2));
 }
 
 #[test]
