@@ -58,8 +58,15 @@ fn parsed<T: FromStr>(key: &str, value: &str) -> Result<T, Problem> {
     value.parse().map_err(|_| Problem::Invalid(format!("`{key}` must be {kind}.")))
 }
 
+/// A name to look for. One with a control character is refused: no name has one, and PostgreSQL can hold no NUL.
 fn named(key: &str, value: &str) -> Result<String, Problem> {
-    if value.is_empty() { Err(Problem::Invalid(format!("`{key}` is empty."))) } else { Ok(value.to_owned()) }
+    if value.is_empty() {
+        return Err(Problem::Invalid(format!("`{key}` is empty.")));
+    }
+    if value.contains(char::is_control) {
+        return Err(Problem::Invalid(format!("`{key}` holds a control character, as no name does.")));
+    }
+    Ok(value.to_owned())
 }
 
 #[cfg(test)]
@@ -71,9 +78,18 @@ mod tests {
         let found =
             search("since=2026-01-31T12:00:00Z&user=a%2Bb%40c&event=probe&after=7&limit=9999").unwrap();
         assert_eq!((found.subject.as_deref(), found.after, found.limit), (Some("a+b@c"), 7, PAGE_MAX));
-        for odd in
-            ["user=", "user=a&user=b", "users=a", "after=-1", "since=yesterday", "event=%25", "%FF=1", "x"]
-        {
+        for odd in [
+            "user=",
+            "user=a&user=b",
+            "user=a%00",
+            "llm=%0A",
+            "users=a",
+            "after=-1",
+            "since=yesterday",
+            "event=%25",
+            "%FF=1",
+            "x",
+        ] {
             assert!(matches!(search(odd), Err(Problem::Invalid(_))), "{odd}");
         }
     }
