@@ -237,8 +237,8 @@ fn a11_a_stream_of_a_job_ends_when_its_right_goes_and_when_its_token_does() {
     let Value::Number(iat) = issuer.claims(json!({}))["iat"].take() else { panic!("a time") };
     let ends = iat.as_u64().unwrap() + 3;
     let short = issuer.token(json!({ "teams": ["data"], "exp": ends }));
-    let exchange = begin(&short);
-    assert!(rest(exchange).contains("\"revoked\""));
+    let told = rest(begin(&short));
+    assert!(told.contains("\"revoked\"") && told.contains("The token has ended"), "{told}");
     assert_eq!(error_of(&whoami(&mcpd, &short)), (401, "unauthenticated".into(), "policy".into()));
     engine.wait_for_cancel(LIMIT);
 }
