@@ -1,35 +1,40 @@
 //! The one way out of this program: HTTP/1.1, over TCP or TLS, to addresses that may be reached. Follows no redirect,
 //! knows no proxy, keeps no cookie, repeats nothing, and every wait has its end.
 
+mod body;
+mod chunks;
+mod head;
+mod io;
+mod malformed;
+mod pool;
+mod request;
+mod target;
+mod wire;
+
+pub(crate) use head::Head;
+pub(crate) use malformed::Malformed;
+pub(crate) use pool::Pool;
+pub(crate) use request::Request;
+pub(crate) use target::Target;
+pub(crate) use wire::{Incoming, Wire, WireError};
+
 use crate::{
     lookups::{LookupError, Lookups},
     reach::Reach,
 };
-use axum::body::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
-use http_body_util::Full;
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use io::Io;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, pki_types::ServerName};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
-
-/// The largest head of an answer, in bytes.
-const HEAD_MAX: usize = 64 << 10;
-
-/// One connection, for one request at a time. It ends when this and the body of its answer are gone.
-pub(crate) type Wire = http1::SendRequest<Full<Bytes>>;
 
 /// Makes connections.
 #[derive(Debug, Clone)]
@@ -43,7 +48,7 @@ pub(crate) struct HttpClient {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("{0} is no address of a server")]
-    NoServer(Uri),
+    NoServer(String),
     #[error("the name {0} has no address")]
     Unknown(String),
     #[error("the name {0} cannot be resolved: {1}")]
@@ -53,11 +58,9 @@ pub(crate) enum ConnectError {
     )]
     NotAllowed(String, IpAddr),
     #[error("{0} cannot be connected to: {1}")]
-    Refused(SocketAddr, io::Error),
+    Refused(SocketAddr, std::io::Error),
     #[error("no TLS with {0}: {1}")]
-    Tls(String, io::Error),
-    #[error("no HTTP with {0}: {1}")]
-    Http(String, hyper::Error),
+    Tls(String, std::io::Error),
     #[error("no connection to {0} in time")]
     Late(String),
 }
@@ -68,7 +71,7 @@ pub(crate) enum ExchangeError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("the connection broke")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] WireError),
     #[error("no answer in time")]
     Late,
 }
@@ -101,44 +104,36 @@ impl HttpClient {
         &self.reach
     }
 
-    /// One request on a connection of its own: its URI says where it goes. The answer's body has no limit here.
+    /// One request on a connection of its own. The answer's body has no limit here.
     pub(crate) async fn exchange(
         &self,
-        mut request: Request<Full<Bytes>>,
+        to: &Target,
+        request: Request,
         limit: Duration,
-    ) -> Result<Response<Incoming>, ExchangeError> {
+    ) -> Result<(Head, Incoming), ExchangeError> {
         let deadline = Instant::now() + limit;
-        let mut wire = self.connect(request.uri(), limit).await?;
-        address(&mut request);
-        let answer = timeout_at(deadline, wire.send_request(request)).await;
+        let wire = self.connect(to, limit).await?;
+        let answer = timeout_at(deadline, wire.send(request, Weak::new())).await;
         answer.map_err(|_| ExchangeError::Late)?.map_err(ExchangeError::Broken)
     }
 
-    /// Connects to the server that a URI names: resolved now, each of its addresses tried for its share of the time.
-    pub(crate) async fn connect(&self, to: &Uri, limit: Duration) -> Result<Wire, ConnectError> {
+    /// Connects to a server: resolved now, each of its addresses tried for its share of the time.
+    pub(crate) async fn connect(&self, to: &Target, limit: Duration) -> Result<Wire, ConnectError> {
         let deadline = Instant::now() + limit;
-        let late = |_| ConnectError::Late(name_of(to));
+        let late = |_| ConnectError::Late(to.to_string());
         timeout_at(deadline, self.connect_by(to, deadline)).await.map_err(late)?
     }
 
-    async fn connect_by(&self, to: &Uri, deadline: Instant) -> Result<Wire, ConnectError> {
-        let no_server = || ConnectError::NoServer(to.clone());
-        let host = to.host().ok_or_else(no_server)?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let is_tls = match to.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(no_server()),
-        };
-        let port = to.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let tcp = self.tcp(host, port, deadline).await?;
-        if is_tls {
-            let name = ServerName::try_from(host.to_owned()).map_err(|_| no_server())?;
-            let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
-            speak(tls.map_err(|error| ConnectError::Tls(name_of(to), error))?, to).await
-        } else {
-            speak(tcp, to).await
+    async fn connect_by(&self, to: &Target, deadline: Instant) -> Result<Wire, ConnectError> {
+        let tcp = self.tcp(&to.host, to.port, deadline).await?;
+        if !to.is_tls {
+            return Ok(Wire(Io::Plain(tcp)));
         }
+        let name = ServerName::try_from(to.host.clone());
+        let name = name.map_err(|_| ConnectError::NoServer(to.to_string()))?;
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
+        let tls = tls.map_err(|error| ConnectError::Tls(to.to_string(), error))?;
+        Ok(Wire(Io::Tls(Box::new(tls))))
     }
 
     async fn tcp(&self, host: &str, port: u16, deadline: Instant) -> Result<TcpStream, ConnectError> {
@@ -154,7 +149,7 @@ impl HttpClient {
             let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
             left -= 1;
             let connected = timeout(share, TcpStream::connect(address)).await;
-            failure = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            failure = match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => match self.judged(&stream, host, address) {
                     Ok(()) => return Ok(stream),
                     Err(failure) => failure,
@@ -184,34 +179,4 @@ impl HttpClient {
         let found = found.map_err(|error| ConnectError::Unresolved(host.to_owned(), error))?;
         Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
-}
-
-/// Has a request say what HTTP/1.1 wants it to: the path in its first line, the server in `Host`.
-pub(crate) fn address(request: &mut Request<Full<Bytes>>) {
-    let uri = request.uri().clone();
-    let host = uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
-    if let Some(host) = host {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from(path);
-}
-
-/// Scheme, host and port: what may be said of a URI in a log.
-fn name_of(uri: &Uri) -> String {
-    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    format!("{}://{authority}", uri.scheme_str().unwrap_or_default())
-}
-
-async fn speak<T>(io: T, to: &Uri) -> Result<Wire, ConnectError>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_MAX);
-    let spoken = builder.handshake(TokioIo::new(io)).await;
-    let (wire, connection) = spoken.map_err(|error| ConnectError::Http(name_of(to), error))?;
-    // What ends it is said to whoever waits for an answer.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(wire)
 }

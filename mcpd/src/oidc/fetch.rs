@@ -6,13 +6,13 @@ use super::{
     settings::{self, Issuer},
 };
 use crate::{
-    http_client::{ExchangeError, HttpClient},
+    http_client::{ExchangeError, HttpClient, Request, Target},
     reach::Reach,
     secret_file,
 };
 use axum::body::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -152,18 +152,18 @@ fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 
 impl Source {
     async fn get(&self, url: &str, bearer: Option<HeaderValue>) -> Result<(HeaderMap, Bytes), NotFetched> {
-        let mut request = Request::get(url)
-            .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")));
+        let to = Target::parse(url).ok_or_else(|| NotFetched::NoUrl(url.to_owned()))?;
+        let mut request = Request::new(&Method::GET, &to)
+            .with("accept", &HeaderValue::from_static("application/json"))
+            .with("user-agent", &HeaderValue::from_static(concat!("mcpd/", env!("CARGO_PKG_VERSION"))));
         if let Some(bearer) = bearer {
-            request = request.header(header::AUTHORIZATION, bearer);
+            request = request.with("authorization", &bearer);
         }
-        let request = request.body(Full::default()).map_err(|_| NotFetched::NoUrl(url.to_owned()))?;
-        let answer = self.client.exchange(request, PATIENCE).await.map_err(NotFetched::NoAnswer)?;
-        if answer.status() != StatusCode::OK {
-            return Err(NotFetched::Status(answer.status()));
+        let answer = self.client.exchange(&to, request, PATIENCE).await;
+        let (head, body) = answer.map_err(NotFetched::NoAnswer)?;
+        if head.status != StatusCode::OK {
+            return Err(NotFetched::Status(head.status));
         }
-        let (head, body) = answer.into_parts();
         let body = Limited::new(body, SIZE_MAX).collect().await.map_err(|_| NotFetched::Body)?;
         Ok((head.headers, body.to_bytes()))
     }

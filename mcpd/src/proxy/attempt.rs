@@ -4,19 +4,18 @@ use super::{
     Endpoint,
     nodes::Node,
     settings::Times,
-    verdict::{Head, judge, rejection},
+    verdict::{Verdict, judge, rejection},
 };
 use crate::{
-    http_client::{ConnectError, HttpClient, Wire, address},
+    http_client::{ConnectError, Head, HttpClient, Incoming, Request, Target, Wire, WireError},
     problem::{Problem, UpstreamProblem},
     trace::TRACEPARENT,
 };
 use axum::body::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header, response::Parts};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
 use mcp_api::{Secret, headers};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// As much of a rejection is read; its reason stands near its start.
@@ -47,6 +46,7 @@ pub(super) struct Answer {
 
 /// How a request at one node ended.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each request, and most are the large one")]
 pub(super) enum Outcome {
     /// With an answer that has begun.
     Answer(Answer),
@@ -55,7 +55,7 @@ pub(super) enum Outcome {
     /// Without an answer. Nothing of it has been passed on.
     Failed(Failure),
     /// With a kept connection that broke as soon as it was used. It may have been closed before, or by the request.
-    Stale(hyper::Error),
+    Stale(WireError),
 }
 
 /// Why a node gave no answer.
@@ -66,10 +66,10 @@ pub(super) enum Failure {
     Unconnected(#[from] ConnectError),
     /// The connection was gone before the request was written to it.
     #[error("the connection was gone")]
-    Unsent(#[source] hyper::Error),
+    Unsent(#[source] WireError),
     /// It may have seen the request, and even have worked on it.
     #[error("the connection broke")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] WireError),
     /// An answer began and broke before its first byte.
     #[error("the answer ended before it began")]
     Empty,
@@ -150,49 +150,42 @@ async fn send(
     call: &Call<'_>,
     node: &Node,
     mut kept: Option<Wire>,
-) -> Result<(Parts, Incoming), Outcome> {
+) -> Result<(Head, Incoming), Outcome> {
     loop {
-        let mut request = call.request(node).map_err(Outcome::Refused)?;
-        let (mut wire, is_new) = if let Some(wire) = kept.take() {
+        let (to, request) = call.request(node).map_err(Outcome::Refused)?;
+        let (wire, is_new) = if let Some(wire) = kept.take() {
             (wire, false)
         } else {
-            let connected = client.connect(request.uri(), call.times.connect).await;
+            let connected = client.connect(&to, call.times.connect).await;
             (connected.map_err(|error| Outcome::Failed(error.into()))?, true)
         };
-        address(&mut request);
         let sent = Instant::now();
-        match wire.try_send_request(request).await {
-            Ok(answer) => {
-                node.pool.keep(wire);
-                return Ok(answer.into_parts());
-            }
-            Err(error) if error.message().is_some() => {
+        match wire.send(request, Arc::downgrade(&node.pool)).await {
+            Ok(answer) => return Ok(answer),
+            Err(error @ WireError::Unsent(_)) => {
                 if is_new {
-                    return Err(Outcome::Failed(Failure::Unsent(error.into_error())));
+                    return Err(Outcome::Failed(Failure::Unsent(error)));
                 }
             }
-            Err(error) => {
-                let error = error.into_error();
-                let is_stale = !is_new && !error.is_parse() && sent.elapsed() < STALE;
-                return Err(if is_stale {
-                    Outcome::Stale(error)
-                } else {
-                    Outcome::Failed(Failure::Broken(error))
-                });
+            Err(error @ WireError::Ended(_)) if !is_new && sent.elapsed() < STALE => {
+                return Err(Outcome::Stale(error));
+            }
+            Err(error @ (WireError::Ended(_) | WireError::Malformed(_))) => {
+                return Err(Outcome::Failed(Failure::Broken(error)));
             }
         }
     }
 }
 
-async fn begin(call: &Call<'_>, head: &Parts, mut body: Incoming) -> Outcome {
+async fn begin(call: &Call<'_>, head: &Head, mut body: Incoming) -> Outcome {
     let is_stream = match judge(head, call.endpoint) {
-        Head::Stream => true,
-        Head::Whole => false,
-        Head::Rejected(status) => {
+        Verdict::Stream => true,
+        Verdict::Whole => false,
+        Verdict::Rejected(status) => {
             let read = timeout(call.times.idle, read_rejection(body)).await.unwrap_or_default();
             return Outcome::Refused(rejection(status, &read, call.key));
         }
-        Head::Problem(problem) => return judged(head.status, problem),
+        Verdict::Problem(problem) => return judged(head.status, problem),
     };
     // Whoever has seen a byte cannot be given another answer, so none is passed on before there is one.
     let first = loop {
@@ -246,26 +239,26 @@ async fn read_rejection(body: Incoming) -> Bytes {
 }
 
 impl Call<'_> {
-    /// Writes the request. Of the caller's headers only `Accept` goes on, never its token.
-    fn request(&self, node: &Node) -> Result<Request<Full<Bytes>>, Problem> {
-        let accept = self.accept.clone().unwrap_or(HeaderValue::from_static("*/*"));
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(self.endpoint.of(node.url()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, accept)
-            .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")))
-            .header(headers::REQUEST_ID, self.request_id);
+    /// Writes the request, and says where it goes. Of the caller's headers only `Accept` goes on, never its token.
+    fn request(&self, node: &Node) -> Result<(Target, Request), Problem> {
+        let internal = || {
+            tracing::error!(node = node.url(), "no request can be made for this node");
+            Problem::Internal
+        };
+        let to = node.target().ok_or_else(internal)?.below(self.endpoint.path());
+        let request_id = HeaderValue::try_from(self.request_id).map_err(|_| internal())?;
+        let mut request = Request::new(&Method::POST, &to)
+            .with("content-type", &HeaderValue::from_static("application/json"))
+            .with("accept", self.accept.as_ref().unwrap_or(&HeaderValue::from_static("*/*")))
+            .with("user-agent", &HeaderValue::from_static(concat!("mcpd/", env!("CARGO_PKG_VERSION"))))
+            .with(headers::REQUEST_ID, &request_id);
         if let Some(traceparent) = &self.traceparent {
-            request = request.header(TRACEPARENT, traceparent);
+            request = request.with(TRACEPARENT, traceparent);
         }
         if let Some(key) = self.key {
-            request = request.header(header::AUTHORIZATION, bearer(key)?);
+            request = request.with("authorization", &bearer(key)?);
         }
-        request.body(Full::from(self.prompt.clone())).map_err(|error| {
-            tracing::error!(node = node.url(), %error, "no request can be made for this node");
-            Problem::Internal
-        })
+        Ok((to, request.body(self.prompt.clone())))
     }
 }
 

@@ -42,11 +42,6 @@ impl Endpoint {
         }
     }
 
-    /// Where it is at an upstream of this base URL.
-    pub(super) fn of(self, url: &str) -> String {
-        format!("{}{}", url.trim_end_matches('/'), self.path())
-    }
-
     /// How its stream ends.
     pub(super) fn ending(self) -> Ending {
         match self {
@@ -68,18 +63,6 @@ impl Endpoint {
         match self {
             Self::Chat => false,
             Self::Completions | Self::Embeddings | Self::Responses => true,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_url_may_end_with_a_slash() {
-        for url in ["http://a/v1", "http://a/v1/"] {
-            assert_eq!(Endpoint::Chat.of(url), "http://a/v1/chat/completions");
         }
     }
 }

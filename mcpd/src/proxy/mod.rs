@@ -7,7 +7,6 @@ mod health;
 mod key;
 mod marker;
 mod nodes;
-mod pool;
 mod prompt;
 mod relay;
 mod settings;

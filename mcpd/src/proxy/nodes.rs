@@ -1,9 +1,7 @@
 //! The nodes of all LLMs as this server knows them: what each has to do, whether it answers, and which one is next.
 
-use super::{
-    health::{Health, Standing},
-    pool::Pool,
-};
+use super::health::{Health, Standing};
+use crate::http_client::{Pool, Target};
 use mcp_api::{LlmName, LlmSpec};
 use std::{
     collections::HashMap,
@@ -33,6 +31,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Node {
     url: String,
+    /// Nothing if the URL leads nowhere.
+    target: Option<Target>,
     pub(super) pool: Arc<Pool>,
     pending: AtomicUsize,
     health: Mutex<Health>,
@@ -155,6 +155,7 @@ impl Node {
     fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            target: Target::parse(url),
             pool: Arc::default(),
             pending: AtomicUsize::new(0),
             health: Mutex::default(),
@@ -163,6 +164,11 @@ impl Node {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it is, as its URL says.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
     }
 
     /// What a look at it has shown.

@@ -5,12 +5,12 @@
 
 use super::{Endpoint, Vigil, attempt::Answer, endpoint::Ending, marker::Marker, nodes::Turn, vigil::Breach};
 use crate::{
+    http_client::Incoming,
     problem::{Problem, UpstreamProblem},
     record::Record,
 };
 use axum::body::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use mcp_api::openai::ResponseError;
 use std::{
     pin::Pin,

@@ -9,7 +9,7 @@ use super::{
     vigil::{Breach, Right},
 };
 use crate::{
-    http_client::HttpClient,
+    http_client::{HttpClient, Request},
     log::chain,
     metrics::Metrics,
     problem::{Problem, UpstreamProblem},
@@ -20,8 +20,7 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use http::{HeaderValue, Request, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, header};
 use mcp_api::{LlmSpec, Secret};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -211,10 +210,10 @@ impl Upstream {
 
 /// Says whether a node answers at all: any answer but a failure will do, since not every server lists its models.
 async fn answers(client: &HttpClient, node: &Node, key: Option<HeaderValue>, limit: Duration) -> bool {
-    let mut request = Request::get(format!("{}/models", node.url().trim_end_matches('/')));
+    let Some(to) = node.target().map(|target| target.below("/models")) else { return false };
+    let mut request = Request::new(&Method::GET, &to);
     if let Some(key) = key {
-        request = request.header(header::AUTHORIZATION, key);
+        request = request.with("authorization", &key);
     }
-    let Ok(request) = request.body(Full::default()) else { return false };
-    client.exchange(request, limit).await.is_ok_and(|answer| !answer.status().is_server_error())
+    client.exchange(&to, request, limit).await.is_ok_and(|(head, _)| !head.status.is_server_error())
 }

@@ -1,8 +1,11 @@
 //! What an upstream's answer means: to be passed on, or a problem. Looks at its head, and at the body of a rejection.
 
 use super::Endpoint;
-use crate::problem::{Problem, UpstreamProblem};
-use http::{HeaderMap, HeaderValue, StatusCode, header, response};
+use crate::{
+    http_client::Head,
+    problem::{Problem, UpstreamProblem},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mcp_api::Secret;
 use serde::Deserialize;
 
@@ -13,7 +16,7 @@ const RETRY_AFTER_MAX: usize = 32;
 
 /// What the head of an answer says.
 #[derive(Debug)]
-pub(super) enum Head {
+pub(super) enum Verdict {
     /// A stream of events.
     Stream,
     /// One JSON document.
@@ -24,41 +27,41 @@ pub(super) enum Head {
     Problem(UpstreamProblem),
 }
 
-pub(super) fn judge(head: &response::Parts, endpoint: Endpoint) -> Head {
+pub(super) fn judge(head: &Head, endpoint: Endpoint) -> Verdict {
     match head.status {
         StatusCode::OK => judge_type(&head.headers),
         StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
-            Head::Problem(UpstreamProblem::Auth)
+            Verdict::Problem(UpstreamProblem::Auth)
         }
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-            Head::Rejected(head.status)
+            Verdict::Rejected(head.status)
         }
         StatusCode::TOO_MANY_REQUESTS => {
-            Head::Problem(UpstreamProblem::RateLimited(retry_after(&head.headers)))
+            Verdict::Problem(UpstreamProblem::RateLimited(retry_after(&head.headers)))
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
             if endpoint.is_optional() =>
         {
-            Head::Problem(UpstreamProblem::Unsupported)
+            Verdict::Problem(UpstreamProblem::Unsupported)
         }
         // 600 and above are no statuses, although some libraries let them pass.
-        status if (500..600).contains(&status.as_u16()) => Head::Problem(UpstreamProblem::Failed(status)),
-        _ => Head::Problem(UpstreamProblem::Nonsense),
+        status if (500..600).contains(&status.as_u16()) => Verdict::Problem(UpstreamProblem::Failed(status)),
+        _ => Verdict::Problem(UpstreamProblem::Nonsense),
     }
 }
 
-fn judge_type(headers: &HeaderMap) -> Head {
+fn judge_type(headers: &HeaderMap) -> Verdict {
     // We asked for no encoding, and the header that names it would not be passed on.
     let encoding = headers.get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| encoding != "identity") {
-        return Head::Problem(UpstreamProblem::Nonsense);
+        return Verdict::Problem(UpstreamProblem::Nonsense);
     }
     let essence = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = essence.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     match essence.to_ascii_lowercase().as_str() {
-        "text/event-stream" => Head::Stream,
-        "application/json" => Head::Whole,
-        _ => Head::Problem(UpstreamProblem::Nonsense),
+        "text/event-stream" => Verdict::Stream,
+        "application/json" => Verdict::Whole,
+        _ => Verdict::Problem(UpstreamProblem::Nonsense),
     }
 }
 
@@ -116,16 +119,17 @@ fn bounded(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn judged(head: &response::Parts) -> Head {
+    fn judged(head: &Head) -> Verdict {
         judge(head, Endpoint::Chat)
     }
 
-    fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
+    fn head(status: u16, headers: &[(&str, &str)]) -> Head {
         let mut builder = http::Response::builder().status(status);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        builder.body(()).unwrap().into_parts().0
+        let (parts, ()) = builder.body(()).unwrap().into_parts();
+        Head { status: parts.status, headers: parts.headers }
     }
 
     fn said(status: u16, body: &str, key: &str) -> String {
@@ -137,9 +141,9 @@ mod tests {
     fn only_200_with_json_or_events_is_an_answer() {
         assert!(matches!(
             judged(&head(200, &[("content-type", "application/json; charset=utf-8")])),
-            Head::Whole
+            Verdict::Whole
         ));
-        assert!(matches!(judged(&head(200, &[("content-type", "Text/Event-Stream")])), Head::Stream));
+        assert!(matches!(judged(&head(200, &[("content-type", "Text/Event-Stream")])), Verdict::Stream));
         for (status, headers) in [
             (200, &[("content-type", "text/html")][..]),
             (200, &[]),
@@ -152,7 +156,7 @@ mod tests {
             (999, &[]),
         ] {
             assert!(
-                matches!(judged(&head(status, headers)), Head::Problem(UpstreamProblem::Nonsense)),
+                matches!(judged(&head(status, headers)), Verdict::Problem(UpstreamProblem::Nonsense)),
                 "{status} {headers:?}"
             );
         }
@@ -164,11 +168,11 @@ mod tests {
             for endpoint in [Endpoint::Completions, Endpoint::Embeddings, Endpoint::Responses] {
                 let judged = judge(&head(status, &[]), endpoint);
                 assert!(
-                    matches!(judged, Head::Problem(UpstreamProblem::Unsupported)),
+                    matches!(judged, Verdict::Problem(UpstreamProblem::Unsupported)),
                     "{status} {endpoint:?}: {judged:?}"
                 );
             }
-            assert!(!matches!(judged(&head(status, &[])), Head::Problem(UpstreamProblem::Unsupported)));
+            assert!(!matches!(judged(&head(status, &[])), Verdict::Problem(UpstreamProblem::Unsupported)));
         }
     }
 
@@ -191,7 +195,9 @@ mod tests {
     #[test]
     fn p05_an_absurd_wait_is_not_passed_on() {
         let wait = |value| match judged(&head(429, &[("retry-after", value)])) {
-            Head::Problem(UpstreamProblem::RateLimited(wait)) => wait.map(|w| w.to_str().unwrap().to_owned()),
+            Verdict::Problem(UpstreamProblem::RateLimited(wait)) => {
+                wait.map(|w| w.to_str().unwrap().to_owned())
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(wait("7"), Some("7".into()));

@@ -1,11 +1,14 @@
 //! Sends spans to a collector, many at once. A collector that is away costs spans, and never a request.
 
 use super::span::{Span, batch};
-use crate::{http_client::HttpClient, log::chain, reach::Reach};
+use crate::{
+    http_client::{HttpClient, Request, Target},
+    log::chain,
+    reach::Reach,
+};
 use axum::body::Bytes;
 use clap::Args;
-use http::{Request, Uri, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Uri};
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
@@ -79,15 +82,15 @@ async fn send(client: HttpClient, to: Uri, mut spans: mpsc::Receiver<Span>) {
 }
 
 async fn deliver(client: &HttpClient, to: &Uri, spans: &[Span]) -> Result<(), String> {
-    let request = Request::post(to.clone())
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, concat!("mcpd/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(Bytes::from(batch(spans).to_string())));
-    let request = request.map_err(|error| error.to_string())?;
-    let answer = timeout(PATIENCE, client.exchange(request, PATIENCE)).await;
+    let to = Target::of(to).ok_or_else(|| "the collector has no address".to_owned())?;
+    let request = Request::new(&Method::POST, &to)
+        .with("content-type", &HeaderValue::from_static("application/json"))
+        .with("user-agent", &HeaderValue::from_static(concat!("mcpd/", env!("CARGO_PKG_VERSION"))))
+        .body(Bytes::from(batch(spans).to_string()));
+    let answer = timeout(PATIENCE, client.exchange(&to, request, PATIENCE)).await;
     match answer.map_err(|_| "no answer in time".to_owned())? {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("the collector answered {}", answer.status().as_u16())),
+        Ok((head, _)) if head.status.is_success() => Ok(()),
+        Ok((head, _)) => Err(format!("the collector answered {}", head.status.as_u16())),
         Err(error) => Err(chain(&error)),
     }
 }
