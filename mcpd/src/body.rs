@@ -18,6 +18,9 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 /// The largest document of an administrator.
 const DOCUMENT_MAX: usize = 1 << 20;
+/// How much more room than is taken is made at once, and for how many bytes at least.
+const GROWTH: usize = 4;
+const ROOM_MIN: usize = 64 << 10;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -50,8 +53,8 @@ pub(crate) struct Read {
 }
 
 impl Deref for Read {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
+    type Target = Bytes;
+    fn deref(&self) -> &Bytes {
         &self.bytes
     }
 }
@@ -71,8 +74,9 @@ pub(crate) async fn read_json(app: &App, request: Request, limit: usize) -> Resu
     tokio::time::timeout(PATIENCE, read).await.map_err(|_| Problem::TooSlow)?
 }
 
-/// What is announced takes no room, only what arrives.
+/// What is announced takes no room, only what arrives: room is made for a few times as much as is there.
 async fn collect(mut body: Limited<Body>, mut room: Share, limit: usize) -> Result<Read, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -81,6 +85,10 @@ async fn collect(mut body: Limited<Body>, mut room: Share, limit: usize) -> Resu
         })?;
         if let Some(data) = frame.data_ref() {
             room.grow(data.len())?;
+            let all = bytes.len() + data.len();
+            if all > bytes.capacity() {
+                bytes.reserve((all * GROWTH).max(ROOM_MIN).min(announced).saturating_sub(bytes.len()));
+            }
             bytes.extend_from_slice(data);
         }
     }

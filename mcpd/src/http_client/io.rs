@@ -1,9 +1,11 @@
 //! One connection, with TLS or without, and the one buffer of a thread that is read into: a connection that waits has
 //! none of its own.
 
+use super::Request;
 use bytes::{Buf, Bytes};
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
@@ -16,6 +18,9 @@ use tokio_rustls::client::TlsStream;
 
 /// As much is read at once.
 const READ_MAX: usize = 64 << 10;
+
+/// As many pieces are written at once.
+const PIECES_MAX: usize = 8;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_MAX]);
@@ -68,15 +73,15 @@ impl Io {
 
 /// A request on its way out.
 pub(super) struct Sending {
-    head: Bytes,
-    body: Bytes,
+    /// What is left of it; no piece is empty.
+    pieces: VecDeque<Bytes>,
     /// Whether any of it may have left.
     has_begun: bool,
 }
 
 impl Sending {
-    pub(super) fn new((head, body): (Vec<u8>, Bytes)) -> Self {
-        Self { head: head.into(), body, has_begun: false }
+    pub(super) fn new(request: Request) -> Self {
+        Self { pieces: request.into_pieces(), has_begun: false }
     }
 
     /// Says whether any of it may have left.
@@ -86,18 +91,32 @@ impl Sending {
 
     /// Writes as much as can be written; ready when that is all.
     pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.head.has_remaining() || self.body.has_remaining() {
+        while !self.pieces.is_empty() {
             // TLS may have sent some of what it could not send all of.
             self.has_begun |= matches!(io, Io::Tls(_));
-            let written = ready!(io.poll_write(cx, &[IoSlice::new(&self.head), IoSlice::new(&self.body)]))?;
+            let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+            let count = self.pieces.len().min(PIECES_MAX);
+            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                *slice = IoSlice::new(piece);
+            }
+            let written = ready!(io.poll_write(cx, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.has_begun = true;
-            let of_head = written.min(self.head.len());
-            self.head.advance(of_head);
-            self.body.advance(written - of_head);
+            self.has_written(written);
         }
         io.poll_flush(cx)
+    }
+
+    fn has_written(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                return;
+            }
+            written -= piece.len();
+            self.pieces.pop_front();
+        }
     }
 }

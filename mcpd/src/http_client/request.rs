@@ -3,12 +3,13 @@
 use super::Target;
 use axum::body::Bytes;
 use http::{HeaderValue, Method, header};
+use std::collections::VecDeque;
 
 /// One request. It is shown to nobody: there may be a key in it.
 #[derive(Clone)]
 pub(crate) struct Request {
     head: Vec<u8>,
-    body: Bytes,
+    body: Vec<Bytes>,
 }
 
 impl Request {
@@ -18,7 +19,7 @@ impl Request {
         for part in [method.as_str(), " ", to.path(), " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
-        Self { head, body: Bytes::new() }.with(header::HOST.as_str(), to.authority())
+        Self { head, body: Vec::new() }.with(header::HOST.as_str(), to.authority())
     }
 
     /// Adds a header. A value holds no end of a line, which is what its type is for; names are ours.
@@ -30,17 +31,18 @@ impl Request {
         self
     }
 
-    /// Gives it a body.
+    /// Gives it a body, in pieces.
     #[must_use]
-    pub(crate) fn body(self, body: Bytes) -> Self {
-        let length = HeaderValue::from(body.len());
+    pub(crate) fn body(self, body: Vec<Bytes>) -> Self {
+        let length = HeaderValue::from(body.iter().map(Bytes::len).sum::<usize>());
         Self { body, ..self.with(header::CONTENT_LENGTH.as_str(), &length) }
     }
 
     /// What is to be written, one after the other.
-    pub(super) fn into_parts(mut self) -> (Vec<u8>, Bytes) {
+    pub(super) fn into_pieces(mut self) -> VecDeque<Bytes> {
         self.head.extend_from_slice(b"\r\n");
-        (self.head, self.body)
+        let body = self.body.into_iter().filter(|piece| !piece.is_empty());
+        std::iter::once(self.head.into()).chain(body).collect()
     }
 }
 
@@ -53,9 +55,9 @@ mod tests {
         let to = Target::parse("http://a:81/v1/x?y").unwrap();
         let request = Request::new(&Method::POST, &to)
             .with("x-one", &HeaderValue::from_static("1"))
-            .body(Bytes::from_static(b"{}"));
-        let (head, body) = request.into_parts();
+            .body(vec![Bytes::from_static(b"{"), Bytes::new(), Bytes::from_static(b"}")]);
+        let pieces = request.into_pieces();
         let wanted = "POST /v1/x?y HTTP/1.1\r\nhost: a:81\r\nx-one: 1\r\ncontent-length: 2\r\n\r\n";
-        assert_eq!((std::str::from_utf8(&head).unwrap(), &*body), (wanted, &b"{}"[..]));
+        assert_eq!(pieces, [wanted, "{", "}"]);
     }
 }

@@ -52,7 +52,7 @@ impl Wire {
     ) -> Result<(Head, Incoming), WireError> {
         let mut exchange = Exchange {
             io: self.0,
-            sending: Some(Sending::new(request.into_parts())),
+            sending: Some(Sending::new(request)),
             unwritable: None,
             head: Vec::new(),
             finder: Finder::default(),

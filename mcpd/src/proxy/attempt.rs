@@ -27,7 +27,8 @@ const STALE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) endpoint: Endpoint,
-    pub(super) prompt: Bytes,
+    /// In pieces.
+    pub(super) prompt: Vec<Bytes>,
     pub(super) accept: Option<HeaderValue>,
     pub(super) key: Option<&'a Secret>,
     pub(super) request_id: &'a str,
@@ -46,7 +47,6 @@ pub(super) struct Answer {
 
 /// How a request at one node ended.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each request, and most are the large one")]
 pub(super) enum Outcome {
     /// With an answer that has begun.
     Answer(Answer),

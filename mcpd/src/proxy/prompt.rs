@@ -5,13 +5,14 @@
 
 use super::Endpoint;
 use crate::problem::Problem;
+use axum::body::Bytes;
 use mcp_api::LlmSpec;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, mem};
 
 /// Keys by which some upstreams let a request choose its target or its key. The target comes from the registry only.
 const REFUSED: [&str; 7] =
@@ -20,16 +21,22 @@ const REFUSED: [&str; 7] =
 /// The types of tools that the caller runs itself.
 const TOOLS: [&str; 2] = ["function", "custom"];
 
+/// A value of as many bytes goes on without being copied.
+const LARGE: usize = 4 << 10;
+
 /// More keys on its top level than any request has.
 const KEYS_MAX: usize = 1000;
 
 /// A caller's body, looked at and not yet meant for a certain upstream.
 #[derive(Debug)]
-pub(crate) struct Prompt<'a>(Vec<Field<'a>>);
+pub(crate) struct Prompt<'a> {
+    body: &'a Bytes,
+    fields: Vec<Field<'a>>,
+}
 
 impl<'a> Prompt<'a> {
     /// Refuses what is no JSON object, names a key twice, or would choose where it goes.
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Problem> {
+    pub(crate) fn read(body: &'a Bytes) -> Result<Self, Problem> {
         let Fields(fields) = serde_json::from_slice(body).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
                 Problem::Invalid(format!("The body must be a JSON object of at most {KEYS_MAX} keys."))
@@ -49,7 +56,7 @@ impl<'a> Prompt<'a> {
                 return Err(Problem::Invalid(message));
             }
         }
-        Ok(Self(fields))
+        Ok(Self { body, fields })
     }
 
     /// Refuses what an upstream would do beside its answer, or for another caller: all callers share its account.
@@ -57,7 +64,7 @@ impl<'a> Prompt<'a> {
         if endpoint != Endpoint::Responses {
             return Ok(());
         }
-        for (key, value) in &self.0 {
+        for (key, value) in &self.fields {
             let value = value.get();
             let is_refused = match key.as_ref() {
                 "previous_response_id" | "conversation" | "prompt" => value != "null",
@@ -72,7 +79,7 @@ impl<'a> Prompt<'a> {
                 return Err(Problem::Invalid(message));
             }
         }
-        let Some((_, tools)) = self.0.iter().find(|(key, _)| key == "tools") else { return Ok(()) };
+        let Some((_, tools)) = self.fields.iter().find(|(key, _)| key == "tools") else { return Ok(()) };
         let no_tools =
             |_| Problem::Invalid("`tools` must be a list of objects, each with its `type`.".into());
         let tools: Option<Vec<Tool<'_>>> = serde_json::from_str(tools.get()).map_err(no_tools)?;
@@ -88,25 +95,31 @@ impl<'a> Prompt<'a> {
 
     /// What it names as `model`, if it does.
     pub(crate) fn model(&self) -> Result<Option<String>, Problem> {
-        let Some((_, value)) = self.0.iter().find(|(key, _)| key == "model") else { return Ok(None) };
+        let Some((_, value)) = self.fields.iter().find(|(key, _)| key == "model") else { return Ok(None) };
         let text = serde_json::from_str(value.get());
         text.map(Some).map_err(|_| Problem::Invalid("`model` must be a text.".into()))
     }
 
-    /// Writes the upstream's body.
-    pub(crate) fn for_upstream(&self, llm: &LlmSpec) -> Vec<u8> {
-        let long: usize = self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum();
-        let mut written = Vec::with_capacity(long + llm.model.len() + 16);
+    /// Writes the upstream's body, in pieces: what is large is not written again.
+    pub(crate) fn for_upstream(&self, llm: &LlmSpec) -> Vec<Bytes> {
+        let (mut pieces, mut written) = (Vec::new(), Vec::with_capacity(512));
         written.extend_from_slice(b"{\"model\":");
         push_text(&mut written, &llm.model);
-        for (key, value) in self.0.iter().filter(|(key, _)| key != "model") {
+        for (key, value) in self.fields.iter().filter(|(key, _)| key != "model") {
             written.push(b',');
             push_text(&mut written, key);
             written.push(b':');
-            written.extend_from_slice(value.get().as_bytes());
+            let value = value.get().as_bytes();
+            if value.len() < LARGE {
+                written.extend_from_slice(value);
+            } else {
+                pieces.push(mem::take(&mut written).into());
+                pieces.push(self.body.slice_ref(value));
+            }
         }
         written.push(b'}');
-        written
+        pieces.push(written.into());
+        pieces
     }
 }
 
@@ -171,18 +184,21 @@ mod tests {
     }
 
     fn sent(body: &str) -> String {
-        String::from_utf8(Prompt::read(body.as_bytes()).unwrap().for_upstream(&llm())).unwrap()
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let pieces = Prompt::read(&body).unwrap().for_upstream(&llm());
+        String::from_utf8(pieces.concat()).unwrap()
     }
 
     fn refusal(body: &str) -> String {
-        match Prompt::read(body.as_bytes()).and_then(|prompt| prompt.model()) {
+        let bytes = Bytes::copy_from_slice(body.as_bytes());
+        match Prompt::read(&bytes).and_then(|prompt| prompt.model()) {
             Err(Problem::Invalid(message)) => message,
             other => panic!("{body} gave {other:?}"),
         }
     }
 
     fn model(body: &str) -> Option<String> {
-        Prompt::read(body.as_bytes()).unwrap().model().unwrap()
+        Prompt::read(&Bytes::copy_from_slice(body.as_bytes())).unwrap().model().unwrap()
     }
 
     #[test]
@@ -192,6 +208,17 @@ mod tests {
             r#"{"model":"Qwen/\"3\"","messages":[ {"a":1.0e2} ],"seed":12345678901234567890123}"#
         );
         assert_eq!(sent("{}"), r#"{"model":"Qwen/\"3\""}"#);
+    }
+
+    #[test]
+    fn what_is_large_is_the_same_and_not_copied() {
+        let long = "x".repeat(LARGE);
+        let body = Bytes::from(format!(r#"{{"a":"{long}","model":"chat","b":["{long}"],"c":1}}"#));
+        let pieces = Prompt::read(&body).unwrap().for_upstream(&llm());
+        let wanted = format!(r#"{{"model":"Qwen/\"3\"","a":"{long}","b":["{long}"],"c":1}}"#);
+        assert_eq!(String::from_utf8(pieces.concat()).unwrap(), wanted);
+        let is_of_body = |piece: &&Bytes| body.as_ptr_range().contains(&piece.as_ptr());
+        assert_eq!(pieces.iter().filter(is_of_body).count(), 2);
     }
 
     #[test]
@@ -231,7 +258,8 @@ mod tests {
             refusal(body);
         }
         for body in ["", "{", "{\"a\":}", "{} {}", "\u{feff}{}"] {
-            assert!(matches!(Prompt::read(body.as_bytes()), Err(Problem::Malformed(_))), "{body:?}");
+            let bytes = Bytes::from_static(body.as_bytes());
+            assert!(matches!(Prompt::read(&bytes), Err(Problem::Malformed(_))), "{body:?}");
         }
     }
 
@@ -244,7 +272,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..60)) {
-            let _ = Prompt::read(&body).map(|prompt| (prompt.model().is_ok(), prompt.for_upstream(&llm())));
+            let _ = Prompt::read(&body.into()).map(|prompt| (prompt.model().is_ok(), prompt.for_upstream(&llm())));
         }
     }
 }

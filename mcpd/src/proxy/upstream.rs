@@ -76,7 +76,7 @@ impl Upstream {
         &self,
         llm: &LlmSpec,
         endpoint: Endpoint,
-        prompt: Vec<u8>,
+        prompt: Vec<Bytes>,
         accept: Option<HeaderValue>,
         mut vigil: Vigil,
         record: &Arc<Record>,
@@ -86,7 +86,7 @@ impl Upstream {
         let times = self.settings.times(&llm.timeouts);
         let call = Call {
             endpoint,
-            prompt: Bytes::from(prompt),
+            prompt,
             accept,
             key: key.as_ref(),
             request_id: record.request_id(),

@@ -86,7 +86,7 @@ async fn deliver(client: &HttpClient, to: &Uri, spans: &[Span]) -> Result<(), St
     let request = Request::new(&Method::POST, &to)
         .with("content-type", &HeaderValue::from_static("application/json"))
         .with("user-agent", &HeaderValue::from_static(concat!("mcpd/", env!("CARGO_PKG_VERSION"))))
-        .body(Bytes::from(batch(spans).to_string()));
+        .body(vec![Bytes::from(batch(spans).to_string())]);
     let answer = timeout(PATIENCE, client.exchange(&to, request, PATIENCE)).await;
     match answer.map_err(|_| "no answer in time".to_owned())? {
         Ok((head, _)) if head.status.is_success() => Ok(()),

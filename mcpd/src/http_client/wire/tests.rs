@@ -31,7 +31,7 @@ async fn server(answer: Vec<u8>, stays: bool) -> (Wire, Request) {
     });
     let to = Target::parse(&format!("http://{address}/v1")).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
-    (Wire(Io::Plain(stream)), Request::new(&Method::POST, &to).body(Bytes::from_static(b"{}")))
+    (Wire(Io::Plain(stream)), Request::new(&Method::POST, &to).body(vec![Bytes::from_static(b"{}")]))
 }
 
 /// What is told of an answer, and whether its connection is kept.
@@ -132,7 +132,7 @@ async fn what_is_too_large_for_the_server_gets_its_answer() {
         std::future::pending::<()>().await;
     });
     let to = Target::parse(&format!("http://{address}/")).unwrap();
-    let request = Request::new(&Method::POST, &to).body(vec![b' '; 64 << 20].into());
+    let request = Request::new(&Method::POST, &to).body(vec![vec![b' '; 64 << 20].into()]);
     let wire = Wire(Io::Plain(TcpStream::connect(address).await.unwrap()));
     let pool = Arc::new(Pool::default());
     let (head, body) = wire.send(request, Arc::downgrade(&pool)).await.unwrap();
