@@ -32,6 +32,8 @@ pub(super) struct Relay {
     silence: Pin<Box<Sleep>>,
     patience: Duration,
     record: Arc<Record>,
+    /// Why the connection is to break once what has passed was written.
+    breaks: Option<Cut>,
 }
 
 enum Kind {
@@ -118,7 +120,7 @@ impl Relay {
         let Answer { is_stream, first, rest, .. } = answer;
         let kind = if is_stream { Kind::Stream(Marker::new(endpoint.ending())) } else { Kind::Whole };
         let silence = Box::pin(sleep(patience));
-        Self { upstream: Some(rest), first, turn, kind, vigil, silence, patience, record }
+        Self { upstream: Some(rest), first, turn, kind, vigil, silence, patience, record, breaks: None }
     }
 
     /// Takes note of bytes that pass.
@@ -130,32 +132,37 @@ impl Relay {
     }
 
     /// Ends the answer after the upstream's last byte.
-    fn ended(&mut self) -> Option<Result<Frame<Bytes>, Cut>> {
+    fn ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match &self.kind {
-            Kind::Stream(marker) if !marker.is_done() => self.cut(Cut::Broken),
+            Kind::Stream(marker) if !marker.is_done() => self.cut(Cut::Broken, cx),
             Kind::Stream(_) | Kind::Whole => {
                 self.upstream = None;
-                None
+                Poll::Ready(None)
             }
         }
     }
 
     /// Ends the answer before the upstream does.
-    fn cut(&mut self, why: Cut) -> Option<Result<Frame<Bytes>, Cut>> {
+    ///
+    /// What breaks the connection waits for one more turn: by then the head and all that has passed are written, and
+    /// the caller does not take an answer that broke off for none.
+    fn cut(&mut self, why: Cut, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.upstream = None;
         self.first = None;
         match &self.kind {
             // All of it is there; what is missing is only the end of the connection.
-            Kind::Stream(marker) if marker.is_done() => None,
+            Kind::Stream(marker) if marker.is_done() => Poll::Ready(None),
             Kind::Stream(marker) => {
                 why.tell(&mut self.turn, &self.record);
                 self.record.ended(why.outcome());
-                Some(Ok(Frame::data(error_event(marker, why, self.record.request_id()))))
+                Poll::Ready(Some(Ok(Frame::data(error_event(marker, why, self.record.request_id())))))
             }
             Kind::Whole => {
                 why.tell(&mut self.turn, &self.record);
                 self.record.ended(why.outcome());
-                Some(Err(why))
+                self.breaks = Some(why);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
@@ -185,10 +192,13 @@ impl Body for Relay {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
+        if let Some(why) = this.breaks.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
         if this.upstream.is_some()
             && let Poll::Ready(breach) = this.vigil.poll_breach(cx)
         {
-            return Poll::Ready(this.cut(breach.into()));
+            return this.cut(breach.into(), cx);
         }
         if let Some(bytes) = this.first.take() {
             this.passes(&bytes);
@@ -204,11 +214,11 @@ impl Body for Relay {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                 }
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(this.cut(Cut::Broken)),
-                Poll::Ready(None) => return Poll::Ready(this.ended()),
+                Poll::Ready(Some(Err(_))) => return this.cut(Cut::Broken, cx),
+                Poll::Ready(None) => return this.ended(cx),
                 Poll::Pending => {
                     std::task::ready!(this.silence.as_mut().poll(cx));
-                    return Poll::Ready(this.cut(Cut::Silent));
+                    return this.cut(Cut::Silent, cx);
                 }
             }
         }
@@ -217,7 +227,11 @@ impl Body for Relay {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Stream(_) => self.upstream.is_none(),
-            Kind::Whole => self.first.is_none() && self.upstream.as_ref().is_none_or(Body::is_end_stream),
+            Kind::Whole => {
+                self.breaks.is_none()
+                    && self.first.is_none()
+                    && self.upstream.as_ref().is_none_or(Body::is_end_stream)
+            }
         }
     }
 
