@@ -120,10 +120,10 @@ impl Caller {
     ///
     /// Whoever fails here could run nothing whatever they name, so that there is no need to hear it.
     pub(crate) fn must_run_some_llm(&self) -> Result<(), Problem> {
-        let runs =
-            |llm: &Arc<StoredLlm>| self.rights().allow(Verb::Run, On::One(Resource::Llms, &llm.aliases()));
-        let may_be_heard =
-            self.rights().allow(Verb::Run, On::All(Resource::Llms)) || self.snapshot().llms().any(runs);
+        // By what it holds, not by all LLMs that there are: this is asked for each request.
+        let is_there = |name: &str| name.parse().is_ok_and(|key| self.snapshot().llm(&key).is_some());
+        let may_be_heard = self.rights().allow(Verb::Run, On::All(Resource::Llms))
+            || self.rights().names(Verb::Run, Resource::Llms).any(is_there);
         if may_be_heard { Ok(()) } else { Err(Problem::LlmForbidden(None)) }
     }
 
@@ -151,9 +151,7 @@ impl Caller {
 
     /// Everything that the caller may do with an LLM.
     pub(crate) fn verbs_on(&self, llm: &StoredLlm) -> Vec<Verb> {
-        let aliases = llm.aliases();
-        let on = On::One(Resource::Llms, &aliases);
-        Verb::ALL.iter().copied().filter(|verb| self.rights().allow(*verb, on)).collect()
+        self.rights().verbs(On::One(Resource::Llms, &llm.aliases()))
     }
 }
 

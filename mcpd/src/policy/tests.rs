@@ -1,7 +1,7 @@
 //! The role matrix as a text to read, and what must hold for every set of grants.
 
 use super::*;
-use mcp_api::{Role, SubjectKind, rbac::ResourceName};
+use mcp_api::{Role, SubjectKind};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -10,8 +10,16 @@ fn grant(role: Role, resource: Resource, name: Option<&str>) -> RoleBinding {
 }
 
 fn holding(grants: impl IntoIterator<Item = RoleBinding>) -> Rights {
-    let binding: SubjectName = "b".parse().unwrap();
-    Rights::new(grants.into_iter().map(|what| Grant { what, binding: binding.clone() }).collect())
+    rights_of(grants.into_iter().map(|what| ("b", what)))
+}
+
+/// Rights out of grants and the names of their bindings, in this order.
+fn rights_of<'a>(grants: impl IntoIterator<Item = (&'a str, RoleBinding)>) -> Rights {
+    let mut held = Held::default();
+    for (place, (binding, what)) in grants.into_iter().enumerate() {
+        held.push(&Arc::new(Grant { what, binding: binding.parse().unwrap(), place }));
+    }
+    Rights(vec![Arc::new(held)])
 }
 
 const KINDS: [Resource; 6] =
@@ -51,10 +59,9 @@ fn verbs(rights: &Rights, on: On<'_>) -> String {
 
 #[test]
 fn a_verdict_names_the_binding_that_allows() {
-    let named = |name: &str, what| Grant { what, binding: name.parse().unwrap() };
-    let rights = Rights::new(vec![
-        named("viewers", grant(Role::View, Resource::Llms, None)),
-        named("runners", grant(Role::Run, Resource::Llms, Some("chat"))),
+    let rights = rights_of([
+        ("viewers", grant(Role::View, Resource::Llms, None)),
+        ("runners", grant(Role::Run, Resource::Llms, Some("chat"))),
     ]);
     let on = On::One(Resource::Llms, &["chat", "c123"]);
     let runners: SubjectName = "runners".parse().unwrap();
@@ -105,11 +112,17 @@ fn a_subject_holds_its_own_grants_and_those_of_its_groups_each_once() {
         (grant(Role::Run, Resource::Llms, Some("chat")), grant(Role::View, Resource::Any, None));
     let (one, twice) = ([view.clone()], [run.clone(), run.clone()]);
     let rights = compiled(&[(&[&ops], &one), (&[&ana, &ops], &twice), (&[], &one)], &[(&ops, &[&ana])]);
-    let grant_of =
-        |what: &RoleBinding, binding: &str| Grant { what: what.clone(), binding: binding.parse().unwrap() };
-    let both = Rights::new(vec![grant_of(&view, "b0"), grant_of(&run, "b1")]);
-    assert_eq!(rights, HashMap::from([(ana, both.clone()), (ops, both)]));
+    let of = |grant: &Grant| (grant.binding.to_string(), grant.what.clone());
+    let listed = |subject| -> Vec<_> { rights[subject].grants().map(of).collect() };
+    assert_eq!(listed(&ana), [("b0".to_owned(), view), ("b1".to_owned(), run)]);
+    assert_eq!(listed(&ops), listed(&ana));
+    assert_eq!(rights.len(), 2);
     assert!(namesakes.iter().all(|namesake| !rights.contains_key(namesake)));
+}
+
+/// What decides is looked up; this is the same by walking through all grants in the order of the bindings.
+fn by_a_walk(rights: &Rights, verb: Verb, on: On<'_>) -> Option<String> {
+    rights.grants().find(|grant| allows(&grant.what, verb, on)).map(|grant| grant.binding.to_string())
 }
 
 #[test]
@@ -186,6 +199,38 @@ fn may(rights: &Rights, (verb, kind, name): (Verb, Resource, Option<&'static str
 }
 
 proptest! {
+    /// Through two groups and directly, with grants that say the same in several bindings: the first one is the reason.
+    #[test]
+    fn what_is_looked_up_is_what_a_walk_finds(
+        bindings in prop::collection::vec((prop::collection::vec(any_grant(), 0..5), 0..8_u8), 0..8),
+    ) {
+        let ana = subject(SubjectKind::User, "ana");
+        let (ops, dev) = (subject(SubjectKind::Group, "ops"), subject(SubjectKind::Group, "dev"));
+        let holders = [&ana, &ops, &dev];
+        let chosen = |which: u8| -> Vec<&Subject> {
+            holders.iter().enumerate().filter(|(at, _)| which & (1 << at) != 0).map(|(_, holder)| *holder).collect()
+        };
+        let named: Vec<_> = bindings.iter().map(|(grants, which)| (chosen(*which), &grants[..])).collect();
+        let named: Vec<_> = named.iter().map(|(subjects, grants)| (&subjects[..], *grants)).collect();
+        let all = compiled(&named, &[(&ops, &[&ana]), (&dev, &[&ana])]);
+        for rights in all.values() {
+            for (verb, kind, _) in everything_there_is() {
+                for on in [On::All(kind), On::One(kind, &["x"]), On::One(kind, &["y", "x"]), On::One(kind, &["z"])] {
+                    let found = match decide(rights, verb, on) {
+                        Verdict::Allowed { binding } => Some(binding.to_string()),
+                        Verdict::Denied => None,
+                    };
+                    prop_assert_eq!(rights.verbs(on).contains(&verb), found.is_some());
+                    prop_assert_eq!(found, by_a_walk(rights, verb, on));
+                }
+            }
+        }
+        // All that anybody holds through a group is held by ana too, once for each binding.
+        let every: usize = bindings.iter().filter(|(_, which)| which & 7 != 0)
+            .map(|(grants, _)| grants.iter().collect::<HashSet<_>>().len()).sum();
+        prop_assert_eq!(all.get(&ana).map_or(0, |rights| rights.grants().count()), every);
+    }
+
     /// A08: whoever passes the check on what he grants can afterwards do nothing through it that he could not do
     /// before, nor can anybody else who got it from him.
     #[test]
