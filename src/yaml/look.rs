@@ -6,9 +6,12 @@ use std::collections::HashMap;
 
 /// Lists and mappings inside each other. The files of this program need five.
 const DEPTH_MAX: usize = 32;
-/// Characters of a key, and keys and values of a document. Real ones are far from both.
+/// Characters of a key, and keys and values of a document: ten thousand providers, more than a file of the largest size
+/// has room for if they say anything.
 const KEY_MAX: usize = 128;
-const VALUES_MAX: usize = 20_000;
+const VALUES_MAX: usize = 150_000;
+/// Characters of all paths together: what stands deep inside long keys has a long one.
+const PATHS_MAX: usize = 16 << 20;
 
 /// What stands open while a document is walked.
 enum Open {
@@ -20,7 +23,7 @@ enum Open {
 pub(super) fn look(text: &str) -> Result<Places, Problem> {
     let mut places = Places::default();
     let mut open: Vec<Open> = Vec::new();
-    let (mut documents, mut values) = (0, 0);
+    let (mut documents, mut values, mut paths) = (0, 0, 0);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
@@ -40,6 +43,9 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
         values += 1;
         if values > VALUES_MAX {
             return Err(Problem::new(place, format!("more than {VALUES_MAX} keys and values")));
+        }
+        if paths > PATHS_MAX {
+            return Err(Problem::new(place, "too much inside of long keys"));
         }
         match event {
             Event::DocumentStart(_) => {
@@ -66,14 +72,18 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
                         let label = format!("it stands in line {} already", first.line);
                         return Err(Problem::new(place, format!("{DUPLICATE} `{value}`")).with_label(label));
                     }
+                    paths += full.len();
                     places.keys.insert(full, place);
                     *key = Some(value.into_owned());
                 } else {
-                    places.values.insert(value_path(&mut open), place);
+                    let path = value_path(&mut open);
+                    paths += path.len();
+                    places.values.insert(path, place);
                 }
             }
             Event::SequenceStart(..) => {
                 let path = value_path(&mut open);
+                paths += path.len();
                 places.values.insert(path.clone(), place);
                 open.push(Open::Sequence { path, next: 0 });
             }
@@ -82,6 +92,7 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
                     return Err(Problem::new(place, "a key must be a plain word"));
                 }
                 let path = value_path(&mut open);
+                paths += path.len();
                 places.values.insert(path.clone(), place);
                 open.push(Open::Mapping { path, seen: HashMap::new(), key: None });
             }

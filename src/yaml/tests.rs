@@ -53,7 +53,10 @@ fn c03_many_long_keys_are_refused_before_they_take_the_memory() {
         text += &format!("{}{}:\n", " ".repeat(depth), "k".repeat(1000));
     }
     assert!(problem(&text).message.contains("128 characters"));
-    let many: String = (0..30_000).map(|i| format!("k{i}: 1\n")).collect();
+    let deep: String = (0..28).map(|depth| format!("{}{}:\n", " ".repeat(depth), "k".repeat(120))).collect();
+    let deep = format!("{deep}{}[{}]\n", " ".repeat(28), "1,".repeat(30_000));
+    assert!(problem(&deep).message.contains("long keys"), "{}", problem(&deep));
+    let many: String = (0..160_000).map(|i| format!("k{i}: 1\n")).collect();
     assert!(problem(&many).message.contains("more than"), "{}", problem(&many));
 }
 
