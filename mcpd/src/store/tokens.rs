@@ -24,6 +24,12 @@ impl StoredToken {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// Says whether what can be shown of the two is the same.
+    pub(crate) fn is_shown_like(&self, other: &Self) -> bool {
+        let of = |token: &Self| (token.created_at, token.expires_at, token.revoked_at);
+        self.id == other.id && self.subject == other.subject && of(self) == of(other)
+    }
+
     /// What can be shown of it.
     pub(crate) fn shown(&self) -> TokenInfo {
         TokenInfo {

@@ -4,7 +4,7 @@
 use super::Fact;
 use crate::store::{Snapshot, StoredLlm, StoredToken};
 use jiff::Timestamp;
-use mcp_api::{AuditEvent, LlmKey, LlmSpec, Rbac, Subject, TokenInfo, Verb, identity::SubjectSpec};
+use mcp_api::{AuditEvent, LlmKey, Rbac, Subject, TokenInfo, Verb, identity::SubjectSpec};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -54,32 +54,40 @@ fn named(spec: &SubjectSpec) -> Subject {
 
 fn subject(from: Option<&SubjectSpec>, to: Option<&SubjectSpec>) -> Option<Fact> {
     let known = to.or(from)?;
-    change(format!("{}/{}", known.kind, known.name), from, to)
+    change(|| format!("{}/{}", known.kind, known.name), from, to)
 }
 
 fn binding(from: Option<&Rbac>, to: Option<&Rbac>) -> Option<Fact> {
-    change(format!("Rbac/{}", to.or(from)?.name), from, to)
+    let known = to.or(from)?;
+    change(|| format!("Rbac/{}", known.name), from, to)
 }
 
 fn llm(from: Option<&StoredLlm>, to: Option<&StoredLlm>) -> Option<Fact> {
     let known = to.or(from)?;
-    let spec = |llm: Option<&StoredLlm>| -> Option<LlmSpec> { llm.map(|llm| llm.spec.clone()) };
-    let fact = change(format!("Llm/{}", known.spec.name), spec(from).as_ref(), spec(to).as_ref())?;
+    let name = || format!("Llm/{}", known.spec.name);
+    let fact = change(name, from.map(|llm| &llm.spec), to.map(|llm| &llm.spec))?;
     Some(Fact { llm: Some(known.spec.name.to_string()), llm_id: Some(known.id.to_string()), ..fact })
 }
 
 /// One that is revoked is gone for all who ask.
 fn token(from: Option<&StoredToken>, to: Option<&StoredToken>) -> Option<Fact> {
-    let object = format!("Token/{}", to.or(from)?.id);
+    let known = to.or(from)?;
+    if from.zip(to).is_some_and(|(from, to)| from.is_shown_like(to)) {
+        return None;
+    }
     let shown = |token: Option<&StoredToken>| -> Option<TokenInfo> { token.map(StoredToken::shown) };
     let (from, to) = (shown(from), shown(to));
     let is_revoked = to.as_ref().is_some_and(|to| to.revoked_at.is_some());
-    let fact = change(object, from.as_ref(), to.as_ref())?;
+    let fact = change(|| format!("Token/{}", known.id), from.as_ref(), to.as_ref())?;
     Some(if is_revoked { Fact { verb: Some(Verb::Delete), ..fact } } else { fact })
 }
 
-/// None if nothing has changed.
-fn change<T: Serialize + PartialEq>(object: String, from: Option<&T>, to: Option<&T>) -> Option<Fact> {
+/// None if nothing has changed, which is so for nearly everything that is compared.
+fn change<T: Serialize + PartialEq>(
+    object: impl Fn() -> String,
+    from: Option<&T>,
+    to: Option<&T>,
+) -> Option<Fact> {
     let verb = match (from, to) {
         (Some(from), Some(to)) if from == to => return None,
         (Some(_), Some(_)) => Verb::Edit,
@@ -88,7 +96,7 @@ fn change<T: Serialize + PartialEq>(object: String, from: Option<&T>, to: Option
     };
     Some(Fact {
         verb: Some(verb),
-        object: Some(object),
+        object: Some(object()),
         // A wire type of our own always serialises.
         detail: to_raw_value(&Detail { from, to }).ok(),
         ..Fact::new(AuditEvent::Change, Timestamp::UNIX_EPOCH)
