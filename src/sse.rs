@@ -4,6 +4,7 @@
 //! order mark at the start is ignored, so are comments, several `data` lines join with LF, and an event that the
 //! end of the stream cuts is dropped. It does not reconnect and keeps no last event id.
 
+use memchr::{memchr, memchr2};
 use std::io::{self, BufRead};
 
 /// The longest line, in bytes. An event may hold as much in all its lines together.
@@ -89,7 +90,7 @@ impl<R: BufRead> Events<R> {
                     continue;
                 }
             }
-            let end = available.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr2(b'\n', b'\r', available);
             let taken = end.unwrap_or(available.len());
             if self.line.len() + taken > LINE_MAX {
                 return Err(SseError::TooLong);
@@ -108,7 +109,7 @@ impl<R: BufRead> Events<R> {
     }
 
     fn take_field(&mut self) -> Result<(), SseError> {
-        let (name, value) = match self.line.iter().position(|byte| *byte == b':') {
+        let (name, value) = match memchr(b':', &self.line) {
             Some(colon) => (&self.line[..colon], &self.line[colon + 1..]),
             None => (&self.line[..], &b""[..]),
         };

@@ -18,6 +18,8 @@ pub mod cli;
 mod config;
 mod config_file;
 mod connections;
+#[doc(hidden)]
+pub mod costs;
 mod database;
 mod discretion;
 mod etag;

@@ -2,6 +2,7 @@
 //! byte by byte as it was sent. Decides nothing about rights.
 
 mod attempt;
+pub(crate) mod costs;
 mod endpoint;
 mod health;
 mod key;

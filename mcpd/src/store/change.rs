@@ -176,7 +176,7 @@ impl Change {
 
     /// Appends what has changed to the audit trail, in the same transaction: without its entries no change is made.
     async fn write_down(&mut self, after: &Snapshot) -> Result<(), StoreError> {
-        let mut facts = audit::changes(&self.before, after, self.now);
+        let mut facts = after.changes_since(&self.before, self.now);
         match &self.author {
             Author::Original => return Ok(()),
             Author::Operator => {}

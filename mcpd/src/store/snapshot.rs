@@ -1,6 +1,6 @@
 //! Everything the server knows at one moment, in memory and never changed.
 
-use super::{StoreError, StoredLlm, StoredToken, bindings, llms, subjects, tokens};
+use super::{Fact, StoreError, StoredLlm, StoredToken, audit, bindings, llms, subjects, tokens};
 use crate::policy::{On, Rights, compile};
 use jiff::Timestamp;
 use mcp_api::{
@@ -46,19 +46,35 @@ impl Snapshot {
             .await?;
         let llms = llms::load(connection).await?;
         let subjects = subjects::load(connection).await?;
+        let bindings = bindings::load(connection).await?;
+        let tokens = tokens::load(connection).await?;
+        Ok(Self { epoch, stamp, ..Self::of(llms, tokens, subjects, bindings) })
+    }
+
+    /// Puts together what was read, with no epoch yet.
+    pub(crate) fn of(
+        llms: Vec<StoredLlm>,
+        tokens: BTreeMap<String, StoredToken>,
+        subjects: BTreeMap<Subject, SubjectSpec>,
+        bindings: BTreeMap<SubjectName, Rbac>,
+    ) -> Self {
         let members =
             subjects.iter().map(|(subject, spec)| (subject.clone(), spec.members.clone())).collect();
-        let bindings = bindings::load(connection).await?;
-        Ok(Self {
-            epoch,
-            stamp,
+        Self {
+            epoch: 0,
+            stamp: String::new(),
             names: llms.iter().map(|llm| (llm.id.clone(), llm.spec.name.clone())).collect(),
             llms: llms.into_iter().map(|llm| (llm.spec.name.clone(), Arc::new(llm))).collect(),
-            tokens: tokens::load(connection).await?,
+            tokens,
             rights: compile(&bindings, &members),
             subjects,
             bindings,
-        })
+        }
+    }
+
+    /// What has changed since an earlier state, for the audit trail.
+    pub(crate) fn changes_since(&self, before: &Self, at: Timestamp) -> Vec<Fact> {
+        audit::changes(before, self, at)
     }
 
     /// Says whether this is what the database holds at this epoch.
