@@ -10,11 +10,15 @@ mod words;
 pub use chain::{Chain, Flaw};
 pub use words::{AuditEvent, AuditVerdict};
 
+use crate::hex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 /// What the first entry follows: 64 zeros.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -22,6 +26,8 @@ pub const GENESIS: &str = "00000000000000000000000000000000000000000000000000000
 pub const PAGE_MAX: u32 = 1000;
 /// Stands before what is hashed: another encoding would have another word.
 const ENCODING: &str = "mcpd-audit-1\n";
+/// More than most entries take to be hashed, in bytes.
+const HASHED: usize = 768;
 
 /// One entry, as it stands in the trail: words are texts here, so that one that somebody has put a nonsense into can be
 /// shown, and found.
@@ -85,10 +91,14 @@ impl AuditEntry {
     /// that is there, in this order, of the form `name:length in bytes:value`. The lengths make it unambiguous.
     #[must_use]
     pub fn computed(&self) -> String {
-        let mut hashed = Sha256::new_with_prefix(ENCODING);
+        let mut hashed = String::with_capacity(HASHED);
+        hashed.push_str(ENCODING);
         let mut line = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
-                hashed.update(format!("{name}:{}:{value}\n", value.len()));
+                hashed.extend([name, ":"]);
+                // Writing to a string does not fail.
+                let _ = write!(hashed, "{}", value.len());
+                hashed.extend([":", value, "\n"]);
             }
         };
         line("prev", Some(&self.prev));
@@ -106,7 +116,7 @@ impl AuditEntry {
         line("binding", self.binding.as_deref());
         line("requestId", self.request_id.as_deref());
         line("detail", self.detail.as_ref().map(|detail| detail.get()));
-        hashed.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(&hashed))
     }
 
     /// Where the trail ends if this is its last entry.

@@ -20,7 +20,7 @@ impl Nonce {
     /// Makes a nonce of 128 random bits. The randomness comes from the caller.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes.iter().map(|b| format!("{b:02x}")).collect())
+        Self(crate::hex(&bytes))
     }
 }
 

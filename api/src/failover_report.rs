@@ -6,7 +6,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// The most reports of one request.
 pub const REPORTS_MAX: usize = 100;
@@ -23,11 +22,7 @@ pub const OWNER: &str = "jwt";
 pub fn owner(issuer: &str, subject: &str) -> String {
     // With its length before it, no part of one text can be taken for a part of the other.
     let hash = Sha256::digest(format!("{}:{issuer}{subject}", issuer.len()));
-    hash[..16].iter().fold(format!("{OWNER}:"), |mut text, byte| {
-        // Writing to a text does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{OWNER}:{}", crate::hex(&hash[..16]))
 }
 
 /// The body.

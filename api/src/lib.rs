@@ -8,6 +8,7 @@ pub mod decision;
 pub mod document;
 pub mod failover_report;
 pub mod headers;
+mod hex;
 pub mod identity;
 pub mod labels;
 pub mod llm;
@@ -25,6 +26,7 @@ pub use audit::{AuditEntry, AuditEvent, AuditHead, AuditPage, AuditSubject, Audi
 pub use decision::{Decision, FailoverPolicy, Nonce, ProbeRequest};
 pub use document::{Document, Kind};
 pub use failover_report::{FailoverReceipt, FailoverReport, FailoverReports};
+pub use hex::hex;
 pub use identity::{CanI, CanIAnswer, NewToken, TokenCreated, TokenInfo, Whoami};
 pub use labels::{Labels, Selector};
 pub use llm::{ApiKeyRef, Llm, LlmList, LlmSpec};

@@ -66,7 +66,7 @@ impl TokenHash {
     }
 
     pub(crate) fn to_hex(&self) -> String {
-        ids::hex(&self.0)
+        mcp_api::hex(&self.0)
     }
 
     pub(crate) fn from_hex(text: &str) -> Option<Self> {

@@ -14,7 +14,7 @@ impl ETag {
     pub(crate) fn of(description: &impl Serialize) -> Self {
         // Wire types of our own always serialise, their fields in one order.
         let canonical = serde_json::to_vec(description).unwrap_or_default();
-        Self(crate::ids::hex(&Sha256::digest(canonical)[..16]))
+        Self(mcp_api::hex(&Sha256::digest(canonical)[..16]))
     }
 
     /// As it stands in the header `ETag`.

@@ -1,11 +1,16 @@
 //! Random ids and secrets. The only place that asks the system for randomness.
 
 use getrandom::Error;
-use mcp_api::{LlmId, name::ID_LEN};
-use std::fmt::Write as _;
+use mcp_api::{LlmId, hex, name::ID_LEN};
+use std::cell::RefCell;
 
 /// The length of the public part of a token.
 pub(crate) const TOKEN_ID_LEN: usize = 16;
+
+/// The length of the id of a request, in bytes.
+const REQUEST_LEN: usize = 12;
+/// As many random bytes are asked for at once.
+const KEPT_LEN: usize = 128 * REQUEST_LEN;
 
 /// Makes the id of a new LLM: `c` and 24 random characters of base 36.
 pub(crate) fn llm_id() -> Result<LlmId, Error> {
@@ -32,25 +37,32 @@ pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, Error> {
     Ok(hex(&bytes))
 }
 
-/// Makes the id of a request that came without one.
+/// Makes the id of a request that came without one. The system is asked for many at once: it is no secret, and there is
+/// one for each request.
 pub(crate) fn request_id() -> Result<String, Error> {
-    let mut bytes = [0; 12];
-    getrandom::fill(&mut bytes)?;
-    Ok(hex(&bytes))
+    thread_local! {
+        static KEPT: RefCell<Kept> = const { RefCell::new(Kept { bytes: [0; KEPT_LEN], used: KEPT_LEN }) };
+    }
+    KEPT.with_borrow_mut(|kept| {
+        if kept.used + REQUEST_LEN > KEPT_LEN {
+            getrandom::fill(&mut kept.bytes)?;
+            kept.used = 0;
+        }
+        let id = hex(&kept.bytes[kept.used..kept.used + REQUEST_LEN]);
+        kept.used += REQUEST_LEN;
+        Ok(id)
+    })
+}
+
+/// Random bytes for ids of requests, and how many of them were used.
+struct Kept {
+    bytes: [u8; KEPT_LEN],
+    used: usize,
 }
 
 /// Makes what tells one change of rights from every other one.
 pub(crate) fn stamp() -> Result<String, Error> {
-    request_id()
-}
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    random_hex::<12>()
 }
 
 fn base36(len: usize) -> Result<String, Error> {

@@ -1,6 +1,17 @@
 //! The log: JSON lines on stderr. Every field is escaped, so that no text can make a line of its own.
 
+use jiff::Timestamp;
+use serde::Serialize;
+use std::io::{self, Write};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+
+/// The target of the lines about requests, in the words of `MCPD_LOG`.
+macro_rules! requests {
+    () => {
+        "mcpd::request"
+    };
+}
 
 /// Writes an error with what caused it.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -15,7 +26,7 @@ pub(crate) fn begin() {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         // A log that cannot be written costs its lines, not the service: telling so on stderr would be a panic.
         .log_internal_errors(false)
         .with_env_filter(filter)
@@ -25,4 +36,38 @@ pub(crate) fn begin() {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic");
     }));
+}
+
+/// Writes the line of a request, if the log is to have them.
+///
+/// There is one for each request, so it does not take the way of the others, on which each field is looked at by itself
+/// several times; it has the same form.
+pub(crate) fn request(fields: &impl Serialize) {
+    if !tracing::enabled!(target: requests!(), Level::INFO) {
+        return;
+    }
+    let line = Line {
+        timestamp: format!("{:.6}", Timestamp::now()),
+        level: Level::INFO.as_str(),
+        message: "request",
+        fields,
+        target: requests!(),
+    };
+    let mut text = Vec::with_capacity(512);
+    if serde_json::to_writer(&mut text, &line).is_ok() {
+        text.push(b'\n');
+        // A log that cannot be written costs its lines, not the service. The whole line at once: others write too.
+        let _ = io::stderr().write_all(&text);
+    }
+}
+
+/// What every line has, around what only one about a request has.
+#[derive(Serialize)]
+struct Line<'a, F> {
+    timestamp: String,
+    level: &'a str,
+    message: &'a str,
+    #[serde(flatten)]
+    fields: &'a F,
+    target: &'a str,
 }

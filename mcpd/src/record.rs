@@ -3,7 +3,7 @@
 //! The line never holds a prompt, a token or what an upstream said: [`Record`] has no field for them.
 
 use crate::{
-    ids,
+    ids, log,
     metrics::{Held, Metrics},
     proxy::Endpoint,
     trace::{Span, Trace, Tracer},
@@ -12,6 +12,7 @@ use crate::{
 use axum::extract::{MatchedPath, Request};
 use http::{HeaderValue, Method, StatusCode, header};
 use mcp_api::{ErrorCode, LlmKey, LlmSpec, Subject, SubjectName, headers};
+use serde::Serialize;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime},
@@ -244,22 +245,43 @@ impl Drop for Line {
         let outcome = learned.outcome.unwrap_or("client_gone");
         record.measure(&learned, outcome);
         record.trace(&learned, outcome);
-        tracing::info!(
-            target: "mcpd::request",
-            request_id = record.request_id,
-            trace_id = record.trace.as_ref().map(|trace| trace.id.as_str()),
-            method = record.method.as_str(),
-            route = record.route.as_ref().map(MatchedPath::as_str),
-            status = learned.status.map(|status| status.as_u16()),
-            duration_ms = u64::try_from(record.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            user = learned.user,
-            llm = learned.llm,
-            binding = learned.binding.as_ref().map(SubjectName::as_str),
-            code = learned.code.map(ErrorCode::as_str),
+        log::request(&Fields {
+            request_id: &record.request_id,
+            trace_id: record.trace.as_ref().map(|trace| trace.id.as_str()),
+            method: record.method.as_str(),
+            route: record.route.as_ref().map(MatchedPath::as_str),
+            status: learned.status.map(|status| status.as_u16()),
+            duration_ms: record.began.elapsed().as_millis(),
+            user: learned.user.as_deref(),
+            llm: learned.llm.as_deref(),
+            binding: learned.binding.as_ref().map(SubjectName::as_str),
+            code: learned.code.map(ErrorCode::as_str),
             outcome,
-            "request"
-        );
+        });
     }
+}
+
+/// What stands in the line, beside what every line has.
+#[derive(Serialize)]
+struct Fields<'a> {
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    duration_ms: u128,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    outcome: &'a str,
 }
 
 /// The methods of HTTP; whatever else somebody makes up is one kind for all.

@@ -146,7 +146,7 @@ fn identifier(claims: &Map<String, Value>, digest: &[u8; 32]) -> String {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };
     let jti = claims.get("jti").and_then(Value::as_str).filter(is_plain);
-    jti.map_or_else(|| crate::ids::hex(&digest[..16]), str::to_owned)
+    jti.map_or_else(|| mcp_api::hex(&digest[..16]), str::to_owned)
 }
 
 #[cfg(test)]
