@@ -30,9 +30,21 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
     pub(crate) token: String,
+    /// More lines of the head, each with its line end.
+    pub(crate) headers: String,
 }
 
 impl Target {
+    /// The path of OpenAI's API at an address.
+    pub(crate) fn new(address: SocketAddr, token: &str) -> Self {
+        Self {
+            address,
+            path: "/v1/chat/completions".to_owned(),
+            token: token.to_owned(),
+            headers: String::new(),
+        }
+    }
+
     /// A request as bytes.
     pub(crate) fn request(&self, model: &str, prompt: usize, stream: bool) -> Vec<u8> {
         let text = "lorem ipsum ".repeat(prompt.div_ceil(12));
@@ -42,10 +54,11 @@ impl Target {
         );
         format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\naccept: */*\r\n\
-             content-length: {}\r\n\r\n{body}",
+             {}content-length: {}\r\n\r\n{body}",
             self.path,
             self.address,
             self.token,
+            self.headers,
             body.len()
         )
         .into_bytes()
@@ -91,13 +104,7 @@ impl Load {
         let began = Instant::now();
         let mut tasks = JoinSet::new();
         for (number, connection) in connections.into_iter().enumerate() {
-            tasks.spawn(self.clone().ask(
-                number,
-                connection,
-                *target.address_of(),
-                Arc::clone(&request),
-                began,
-            ));
+            tasks.spawn(self.clone().ask(number, connection, target.address, Arc::clone(&request), began));
         }
         let mut rss = before.rss;
         let mut all = Asked::default();
@@ -161,12 +168,6 @@ impl Load {
             }
         }
         asked
-    }
-}
-
-impl Target {
-    fn address_of(&self) -> &SocketAddr {
-        &self.address
     }
 }
 

@@ -1,13 +1,22 @@
 //! `mcp-bench`: the stub upstream, the load, and the run that compares. See `bench/README.md`.
 
 mod client;
+mod commands;
 mod load;
 mod process;
+mod report;
+mod results;
+mod run;
+mod scenarios;
 mod stub;
+mod systems;
+mod targets;
 
 use clap::{Parser, Subcommand};
 use load::Target;
-use std::net::SocketAddr;
+use run::Plan;
+use scenarios::Extent;
+use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Parser)]
 #[command(about, version)]
@@ -23,6 +32,27 @@ enum Command {
     Stub {
         #[arg(long, default_value = "127.0.0.1:4455")]
         listen: SocketAddr,
+    },
+    /// Measure everything that is on this machine, in turn
+    Run {
+        /// Three minutes instead of ten
+        #[arg(long)]
+        quick: bool,
+        /// Only see that it starts and that answers are whole
+        #[arg(long, conflicts_with = "quick")]
+        smoke: bool,
+        /// Where the programs of other people are
+        #[arg(long, default_value = ".tools")]
+        tools: PathBuf,
+        /// Where the page is written to; to the standard output without it
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Where the figures are written to
+        #[arg(long, default_value = "target/bench/raw.json")]
+        raw: PathBuf,
+        /// Where the explanations of missed goals are
+        #[arg(long, default_value = "bench/why")]
+        why: PathBuf,
     },
     /// Ask one address for a while, and print as JSON what came of it
     Load {
@@ -56,8 +86,18 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match Args::parse().command {
         Command::Stub { listen } => runtime.block_on(stub::serve(listen)),
+        Command::Run { quick, smoke, tools, out, raw, why } => {
+            let (extent, rounds, runs) = match (smoke, quick) {
+                (true, _) => (Extent::Smoke, 1, 2),
+                (_, true) => (Extent::Quick, 1, 20),
+                _ => (Extent::Whole, 5, 200),
+            };
+            // Paths are relative to where it was started, and a program is not.
+            let tools = std::path::absolute(tools)?;
+            run::run(&Plan { extent, rounds, runs, tools, out, raw, why }, &runtime)
+        }
         Command::Load { address, path, token, model, connections, seconds, rate, prompt, stream, pid } => {
-            let target = Target { address, path, token };
+            let target = Target { path, ..Target::new(address, &token) };
             let request = target.request(&model, prompt, stream);
             let load = load::by_flags(connections, seconds, rate);
             let outcome = runtime.block_on(load.run(&target, request, pid))?;

@@ -30,18 +30,20 @@ pub(crate) struct Model {
     pub(crate) delay: Duration,
     /// The length of the text of an answer that is no stream, in bytes.
     pub(crate) size: usize,
+    /// The status of a failure in place of an answer; 0 for none.
+    pub(crate) status: u16,
 }
 
 impl Model {
     /// A short answer, at once.
     pub(crate) const PLAIN: Self =
-        Self { tokens: 16, latency: Duration::ZERO, delay: Duration::ZERO, size: 200 };
+        Self { tokens: 16, latency: Duration::ZERO, delay: Duration::ZERO, size: 200, status: 0 };
 }
 
 impl std::fmt::Display for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { tokens, latency, delay, size } = self;
-        write!(f, "t{tokens}-l{}-d{}-s{size}", latency.as_micros(), delay.as_micros())
+        let Self { tokens, latency, delay, size, status } = self;
+        write!(f, "t{tokens}-l{}-d{}-s{size}-e{status}", latency.as_micros(), delay.as_micros())
     }
 }
 
@@ -58,7 +60,8 @@ impl FromStr for Model {
                 "l" => model.latency = Duration::from_micros(number),
                 "d" => model.delay = Duration::from_micros(number),
                 "s" => model.size = usize::try_from(number)?,
-                _ => bail!("{key:?} in the model {text:?}; there are t, l, d and s"),
+                "e" => model.status = u16::try_from(number)?,
+                _ => bail!("{key:?} in the model {text:?}; there are t, l, d, s and e"),
             }
         }
         Ok(model)
@@ -82,8 +85,9 @@ impl Answers {
         let body = format!(
             r#"{{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"{model}","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}}}}"#
         );
+        let status = if model.status == 0 { 200 } else { model.status };
         let whole = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         let stream_head =
@@ -169,7 +173,7 @@ async fn answer(stream: &mut TcpStream, answers: &Answers, is_stream: bool) -> a
     if !answers.model.latency.is_zero() {
         sleep(answers.model.latency).await;
     }
-    if !is_stream {
+    if !is_stream || answers.model.status != 0 {
         stream.write_all(&answers.whole).await?;
         return Ok(());
     }
@@ -235,8 +239,13 @@ mod tests {
 
     #[test]
     fn a_model_is_its_name() {
-        let model =
-            Model { tokens: 7, delay: Duration::from_millis(5), size: 3, latency: Duration::from_micros(9) };
+        let model = Model {
+            tokens: 7,
+            delay: Duration::from_millis(5),
+            size: 3,
+            latency: Duration::from_micros(9),
+            status: 503,
+        };
         assert_eq!(model.to_string().parse::<Model>().unwrap(), model);
         assert!("t1-q3".parse::<Model>().is_err());
     }

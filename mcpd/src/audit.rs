@@ -12,10 +12,13 @@ use crate::{
     app::App,
     authorised::{Asked, Authorised},
     caller::Caller,
+    login::Login,
     problem::Problem,
-    store::{Fact, Ledger},
+    record::Record,
+    store::{Fact, Ledger, StoredLlm},
 };
-use mcp_api::{AuditEvent, AuditVerdict, LlmId, LlmName, Verb};
+use jiff::Timestamp;
+use mcp_api::{AuditEvent, AuditVerdict, Verb};
 use room::{Place, Room};
 use std::{
     sync::{
@@ -44,6 +47,15 @@ pub(crate) enum Policy {
     BestEffort,
     /// It is refused with 503, before anything is sent to the upstream
     Required,
+}
+
+/// Which inferences have an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Inferences {
+    /// Each of them
+    All,
+    /// Those that were not allowed: the log has a line for the others
+    Refused,
 }
 
 /// The way into the audit trail.
@@ -143,6 +155,13 @@ impl App {
             // Nothing was decided.
             Err(_) => return decided,
         };
+        self.metrics.decisions.count([event.as_str(), verdict.as_str()]);
+        if event == AuditEvent::Inference
+            && verdict == AuditVerdict::Allowed
+            && self.settings.audit_inference == Inferences::Refused
+        {
+            return decided;
+        }
         let known = caller.snapshot().llm(asked.key());
         let fact = Fact {
             llm: Some(known.map_or_else(|| asked.key().to_string(), |llm| llm.spec.name.to_string())),
@@ -151,7 +170,6 @@ impl App {
             binding: caller.record().binding().map(String::from),
             ..by(caller, event)
         };
-        self.metrics.decisions.count([event.as_str(), verdict.as_str()]);
         self.audit.tell(fact).await?;
         decided
     }
@@ -179,22 +197,26 @@ impl App {
 }
 
 /// An answer that ends because the right to it has gone.
-pub(crate) fn cut(caller: &Caller, llm: &LlmName, id: &LlmId) -> Fact {
+pub(crate) fn cut(login: &Login, record: &Record, llm: &StoredLlm, at: Timestamp) -> Fact {
     Fact {
-        llm: Some(llm.to_string()),
-        llm_id: Some(id.to_string()),
+        llm: Some(llm.spec.name.to_string()),
+        llm_id: Some(llm.id.to_string()),
         verdict: Some(AuditVerdict::Denied),
-        ..by(caller, AuditEvent::Cut)
+        ..of(login, record, AuditEvent::Cut, at)
     }
 }
 
 /// Somebody who runs an LLM, or wants to.
 fn by(caller: &Caller, event: AuditEvent) -> Fact {
+    of(caller.login(), caller.record(), event, caller.now())
+}
+
+fn of(login: &Login, record: &Record, event: AuditEvent, at: Timestamp) -> Fact {
     Fact {
-        who: Some(caller.who()),
+        who: Some(login.who()),
         verb: Some(Verb::Run),
-        request_id: Some(caller.record().request_id().to_owned()),
-        ..Fact::new(event, caller.now())
+        request_id: Some(record.request_id().to_owned()),
+        ..Fact::new(event, at)
     }
 }
 

@@ -156,6 +156,11 @@ impl Caller {
 }
 
 impl Authorised {
+    /// The LLM without what its caller may do with it.
+    pub(crate) fn stored(&self) -> Arc<StoredLlm> {
+        Arc::clone(&self.llm)
+    }
+
     /// The same LLM after its caller has changed it. Rights go by name and id, and those stay.
     pub(crate) fn rewritten(self, llm: StoredLlm) -> Self {
         Self { llm: Arc::new(llm), ..self }

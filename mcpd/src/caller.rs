@@ -49,7 +49,7 @@ impl Caller {
 
     /// Who this is, for the audit trail.
     pub(crate) fn who(&self) -> Who {
-        Who { subject: self.subject().clone(), token_id: self.login.id().to_owned() }
+        self.login.who()
     }
 
     /// The time at which the request is decided.

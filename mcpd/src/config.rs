@@ -2,8 +2,12 @@
 
 use crate::trace::TraceSettings;
 use crate::{
-    audit::Policy, config_file::Structured, limits::LimitSettings, metrics::MetricsSettings,
-    proxy::UpstreamSettings, tls::TlsSettings,
+    audit::{Inferences, Policy},
+    config_file::Structured,
+    limits::LimitSettings,
+    metrics::MetricsSettings,
+    proxy::UpstreamSettings,
+    tls::TlsSettings,
 };
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
@@ -42,6 +46,10 @@ pub(crate) struct Settings {
     /// What becomes of probes and inferences that cannot be written to the audit trail
     #[arg(long, env = "MCPD_AUDIT", value_enum, default_value = "best-effort", value_name = "POLICY")]
     pub(crate) audit: Policy,
+
+    /// Which prompts the audit trail has an entry for. Probes, changes and answers that are cut always have one
+    #[arg(long, env = "MCPD_AUDIT_INFERENCE", value_enum, default_value = "all", value_name = "WHICH")]
+    pub(crate) audit_inference: Inferences,
 
     #[command(flatten)]
     pub(crate) upstream: UpstreamSettings,

@@ -105,7 +105,8 @@ impl Limits {
             (Scope::Token, Counted::TokenOnLlm(llm.id.clone(), holder.to_owned())),
             (Scope::Server, Counted::Token(holder.to_owned())),
             (Scope::Llm, Counted::Llm(llm.id.clone())),
-        ];
+        ]
+        .map(|(scope, key)| (scope, Arc::new(key)));
         let concurrent = [limits.per_token.concurrent, self.token_concurrent, limits.concurrent];
         let rates = [limits.per_token.requests_per_minute, self.token_rate, limits.requests_per_minute];
         let entered = self.entered(&all, concurrent, rates);
@@ -117,11 +118,11 @@ impl Limits {
 
     fn entered(
         &self,
-        all: &[(Scope, Counted); 3],
+        all: &[(Scope, Arc<Counted>); 3],
         concurrent: [Option<NonZeroU32>; 3],
         rates: [Option<NonZeroU32>; 3],
     ) -> Result<Entered, Reached> {
-        let keys = all.each_ref().map(|(_, key)| key.clone());
+        let keys = all.each_ref().map(|(_, key)| Arc::clone(key));
         let place = self.crowd.enter(keys, concurrent).map_err(|(at, limit)| Reached {
             scope: all[at].0,
             excess: Excess::Concurrent,

@@ -10,7 +10,7 @@ use crate::{
     policy::Rights,
     problem::Problem,
     record::Record,
-    store::{Moment, Snapshot, StoredToken},
+    store::{Moment, Snapshot, StoredToken, Who},
 };
 use jiff::{SignedDuration, Timestamp};
 use mcp_api::{Secret, Subject, SubjectKind, SubjectName};
@@ -59,6 +59,11 @@ impl Login {
             Self::Token(token) => &token.id,
             Self::Assertion(assertion) => &assertion.id,
         }
+    }
+
+    /// Who it is, for the audit trail.
+    pub(crate) fn who(&self) -> Who {
+        Who { subject: self.subject().clone(), token_id: self.id().to_owned() }
     }
 
     /// When it ends by itself.

@@ -9,7 +9,7 @@ use std::{
 };
 
 #[derive(Debug)]
-pub(super) struct Crowd<K>(Mutex<HashMap<K, u32>>);
+pub(super) struct Crowd<K>(Mutex<HashMap<Arc<K>, u32>>);
 
 impl<K> Default for Crowd<K> {
     fn default() -> Self {
@@ -20,16 +20,16 @@ impl<K> Default for Crowd<K> {
 /// Somebody who is in.
 #[derive(Debug)]
 pub(super) struct Place<K: Eq + Hash> {
-    keys: [K; 3],
+    keys: [Arc<K>; 3],
     crowd: Arc<Crowd<K>>,
 }
 
-impl<K: Eq + Hash + Clone> Crowd<K> {
+impl<K: Eq + Hash> Crowd<K> {
     /// Counts somebody under three keys, if none of them is at its limit; else says which is. Also what has no limit is
     /// counted: it can get one meanwhile.
     pub(super) fn enter(
         self: &Arc<Self>,
-        keys: [K; 3],
+        keys: [Arc<K>; 3],
         limits: [Option<NonZeroU32>; 3],
     ) -> Result<Place<K>, (usize, NonZeroU32)> {
         // Nothing within can panic between two counts.
@@ -41,7 +41,7 @@ impl<K: Eq + Hash + Clone> Crowd<K> {
             }
         }
         for key in &keys {
-            let count = counts.entry(key.clone()).or_default();
+            let count = counts.entry(Arc::clone(key)).or_default();
             *count = count.saturating_add(1);
         }
         drop(counts);
@@ -68,7 +68,9 @@ impl<K: Eq + Hash> Drop for Place<K> {
 mod tests {
     use super::*;
 
-    const KEYS: [&str; 3] = ["token on llm", "token", "llm"];
+    fn keys() -> [Arc<&'static str>; 3] {
+        ["token on llm", "token", "llm"].map(Arc::new)
+    }
 
     fn limits(all: [u32; 3]) -> [Option<NonZeroU32>; 3] {
         all.map(NonZeroU32::new)
@@ -77,20 +79,20 @@ mod tests {
     #[test]
     fn whoever_is_refused_is_counted_nowhere() {
         let crowd = Arc::new(Crowd::default());
-        let _one = crowd.enter(KEYS, limits([0, 0, 1])).unwrap();
-        let (at, limit) = crowd.enter(KEYS, limits([2, 2, 1])).unwrap_err();
+        let _one = crowd.enter(keys(), limits([0, 0, 1])).unwrap();
+        let (at, limit) = crowd.enter(keys(), limits([2, 2, 1])).unwrap_err();
         assert_eq!((at, limit.get()), (2, 1));
-        assert_eq!(crowd.0.lock().unwrap()["token"], 1);
+        assert_eq!(crowd.0.lock().unwrap()[&"token"], 1);
     }
 
     #[test]
     fn a_limit_counts_those_who_came_before_it() {
         let crowd = Arc::new(Crowd::default());
-        let one = crowd.enter(KEYS, limits([0, 0, 0])).unwrap();
-        let two = crowd.enter(KEYS, limits([0, 0, 0])).unwrap();
-        assert_eq!(crowd.enter(KEYS, limits([0, 2, 0])).unwrap_err().0, 1);
+        let one = crowd.enter(keys(), limits([0, 0, 0])).unwrap();
+        let two = crowd.enter(keys(), limits([0, 0, 0])).unwrap();
+        assert_eq!(crowd.enter(keys(), limits([0, 2, 0])).unwrap_err().0, 1);
         drop(one);
-        let three = crowd.enter(KEYS, limits([0, 2, 0])).unwrap();
+        let three = crowd.enter(keys(), limits([0, 2, 0])).unwrap();
         drop((two, three));
         assert!(crowd.0.lock().unwrap().is_empty(), "nobody is in, and nothing is kept");
     }

@@ -3,13 +3,14 @@
 use crate::{
     app::App,
     audit,
+    authorised::Authorised,
     caller::Caller,
     limits::Entered,
     login::Login,
     problem::Problem,
-    store::{Fact, Moment, StoreError, StoredLlm},
+    record::Record,
+    store::{Moment, StoreError, StoredLlm},
 };
-use mcp_api::LlmId;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -49,9 +50,8 @@ impl Breach {
 pub(super) struct Right {
     app: Arc<App>,
     login: Login,
-    llm: LlmId,
-    /// What is written down if an answer is cut because this is gone.
-    cut: Fact,
+    llm: Arc<StoredLlm>,
+    record: Arc<Record>,
 }
 
 /// One caller's right to one LLM, looked at again and again.
@@ -65,12 +65,11 @@ pub(crate) struct Vigil {
 impl Vigil {
     /// Begins to watch. Its time counts from when the right was asked for, which may be a while ago. It is no answer
     /// yet that would count against a limit.
-    pub(crate) fn begin(app: Arc<App>, caller: &Caller, llm: &StoredLlm) -> Self {
-        let cut = audit::cut(caller, &llm.spec.name, &llm.id);
-        let (login, id) = (caller.login().clone(), llm.id.clone());
+    pub(crate) fn begin(app: Arc<App>, caller: &Caller, llm: &Authorised) -> Self {
+        let (login, record) = (caller.login().clone(), Arc::clone(caller.record()));
         let confirmed = caller.asked();
         let ending = app.stop.ending.clone();
-        let right = Arc::new(Right { app, login, llm: id, cut });
+        let right = Arc::new(Right { app, login, llm: llm.stored(), record });
         let watched = Arc::clone(&right);
         let watching = Box::pin(async move {
             tokio::select! {
@@ -138,12 +137,12 @@ impl Right {
 
     fn stands(&self, moment: &Moment) -> bool {
         let login = self.login.renewed(moment);
-        login.is_some_and(|login| moment.snapshot.may_run(&login.rights(&moment.snapshot), &self.llm))
+        login.is_some_and(|login| moment.snapshot.may_run(&login.rights(&moment.snapshot), &self.llm.id))
     }
 
     /// Writes down what is cut because the right is gone.
     fn gone(&self, moment: &Moment) -> Breach {
-        self.app.audit.mention(Fact { at: moment.now, ..self.cut.clone() });
+        self.app.audit.mention(audit::cut(&self.login, &self.record, &self.llm, moment.now));
         let has_ended = self.login.expires_at().is_some_and(|end| end <= moment.now);
         if has_ended { Breach::Ended } else { Breach::Revoked }
     }

@@ -65,6 +65,22 @@ fn of(entry: &AuditEntry) -> [&str; 6] {
 }
 
 #[test]
+fn a_server_that_keeps_only_refused_prompts_has_entries_for_these_for_probes_and_for_what_is_cut() {
+    let engine = Engine::start();
+    let mcpd = Mcpd::builder().arg("--audit-inference").arg("refused").start();
+    mcpd.create_llm("chat", &engine.url());
+    mcpd.create_llm("other", &engine.url());
+    let dana = mcpd.user_with("dana", USES_CHAT);
+    assert_eq!(mcpd.api("POST", INFER, &dana, &prompt(json!({}))).status, 200);
+    assert_eq!(mcpd.api("POST", "/api/v1/llms/other/infer", &dana, &prompt(json!({}))).status, 403);
+    assert_eq!(probe(&mcpd, CHAT, &dana).status, 200);
+    let found = wait_for(&mcpd, "user=dana", 2);
+    assert_eq!(of(&found[0]), ["inference", "dana", "run", "-", "other", "denied"]);
+    assert_eq!(of(&found[1]), ["probe", "dana", "run", "-", "chat", "allowed"]);
+    sound_trail(&mcpd);
+}
+
+#[test]
 fn every_probe_and_inference_has_an_entry_with_its_verdict_and_its_binding() {
     let engine = Engine::start();
     let mcpd = Mcpd::start();
