@@ -6,11 +6,13 @@ use crate::{
     stub::Model,
     systems::{Kind, Places, System, post, tls},
 };
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
+    env,
+    ffi::OsString,
     fs,
     io::Read,
     net::SocketAddr,
@@ -39,7 +41,6 @@ struct Run {
     wall: Duration,
     cpu: Duration,
     first: Duration,
-    rss: u64,
 }
 
 /// Commands that are run one after the other to get one answer.
@@ -104,19 +105,22 @@ pub(crate) fn measure(
             }
         }
     }
-    for (name, runs) in seen {
-        results.commands.insert(name, figures(&runs));
+    for way in &ways {
+        let memory = way.memory()?;
+        if let Some(runs) = seen.get(&way.name) {
+            results.commands.insert(way.name.clone(), figures(runs, memory));
+        }
     }
     Ok(())
 }
 
-fn figures(runs: &[Run]) -> Figures {
+fn figures(runs: &[Run], memory: u64) -> Figures {
     let of = |metric: fn(&Run) -> f64| median(runs.iter().map(metric)).unwrap_or(f64::NAN);
     Figures {
         wall_ms: of(|run| run.wall.as_secs_f64() * 1e3),
         cpu_ms: of(|run| run.cpu.as_secs_f64() * 1e3),
         first_ms: of(|run| run.first.as_secs_f64() * 1e3),
-        rss_mb: of(|run| megabytes(run.rss)),
+        rss_mb: megabytes(memory),
         runs: runs.len(),
     }
 }
@@ -290,12 +294,38 @@ impl Way {
                 String::from_utf8_lossy(&said)
             );
             all.cpu += ended.rusage.utime + ended.rusage.stime;
-            all.rss = all.rss.max(ended.rusage.maxrss / 1024);
             all.first = first;
         }
         all.wall = began.elapsed();
         Ok(all)
     }
+
+    /// The most memory that one of them takes, in KiB.
+    fn memory(&self) -> anyhow::Result<u64> {
+        let mut most = 0;
+        for command in &self.commands {
+            let mut once = Command::new(env::current_exe()?);
+            once.arg("once").arg("--").arg(command.get_program()).args(command.get_args());
+            once.env_clear().envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+            let said = once.output()?;
+            ensure!(said.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&said.stderr));
+            most = most.max(String::from_utf8(said.stdout)?.trim().parse()?);
+        }
+        Ok(most)
+    }
+}
+
+/// Runs a command and says on stdout how much memory it took at most, in KiB. A program of its own, because a process
+/// begins with the most that its parent has had, and this one has little.
+pub(crate) fn once(command: &[OsString]) -> anyhow::Result<u64> {
+    let [program, arguments @ ..] = command else { bail!("no command") };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(child.wait4()?.rusage.maxrss / 1024)
 }
 
 /// The same command, to be started once more.

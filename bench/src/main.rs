@@ -16,7 +16,12 @@ use clap::{Parser, Subcommand};
 use load::Target;
 use run::Plan;
 use scenarios::Extent;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io::{Write, stdout},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 #[derive(Debug, Parser)]
 #[command(about, version)]
@@ -53,6 +58,12 @@ enum Command {
         /// Where the explanations of missed goals are
         #[arg(long, default_value = "bench/why")]
         why: PathBuf,
+    },
+    /// Run a command, and print how much memory it took at most, in KiB
+    #[command(hide = true)]
+    Once {
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
     },
     /// Ask one address for a while, and print as JSON what came of it
     Load {
@@ -96,12 +107,13 @@ fn main() -> anyhow::Result<()> {
             let tools = std::path::absolute(tools)?;
             run::run(&Plan { extent, rounds, runs, tools, out, raw, why }, &runtime)
         }
+        Command::Once { command } => Ok(writeln!(stdout(), "{}", commands::once(&command)?)?),
         Command::Load { address, path, token, model, connections, seconds, rate, prompt, stream, pid } => {
             let target = Target { path, ..Target::new(address, &token) };
             let request = target.request(&model, prompt, stream);
             let load = load::by_flags(connections, seconds, rate);
             let outcome = runtime.block_on(load.run(&target, request, pid))?;
-            serde_json::to_writer_pretty(std::io::stdout(), &outcome)?;
+            serde_json::to_writer_pretty(stdout(), &outcome)?;
             Ok(())
         }
     }

@@ -50,7 +50,8 @@ impl Results {
         Some(self.of(scenario, one, metric)? / self.of(scenario, other, metric)?)
     }
 
-    /// What two systems add to a time of the stub alone, one divided by the other.
+    /// What two systems add to a time of the stub alone, one divided by the other. Nothing where the noise is larger than
+    /// what they add.
     pub(crate) fn added(
         &self,
         scenario: Scenario,
@@ -58,7 +59,9 @@ impl Results {
         metric: fn(&Outcome) -> f64,
     ) -> Option<f64> {
         let direct = self.of(scenario, Kind::Direct, metric)?;
-        Some((self.of(scenario, one, metric)? - direct) / (self.of(scenario, other, metric)? - direct))
+        let added =
+            |kind| self.of(scenario, kind, metric).map(|whole| whole - direct).filter(|added| *added > 0.0);
+        Some(added(one)? / added(other)?)
     }
 
     /// The median of what a system took to start, in milliseconds.

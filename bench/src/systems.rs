@@ -45,9 +45,8 @@ impl Places {
 
     /// A new folder for one program.
     fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.work.path().join(name);
-        std::fs::create_dir_all(&folder)?;
-        Ok(folder)
+        let folder = tempfile::Builder::new().prefix(name).tempdir_in(self.work.path())?;
+        Ok(folder.keep())
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {

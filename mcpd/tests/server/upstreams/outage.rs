@@ -1,13 +1,13 @@
 //! Three real nodes, of which one is killed every few seconds while callers go on asking.
 
 use super::serve_by;
-use crate::cases::{INFER, is_full_run, prompt};
+use crate::cases::{INFER, LIMIT, is_full_run, prompt};
 use fakes::{LlamaServer, Mcpd};
 use serde_json::{Value, json};
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -72,28 +72,33 @@ fn of_three_nodes_one_is_killed_again_and_again_and_no_caller_sees_an_error() {
     let mcpd = Mcpd::start();
     let urls: Vec<String> = nodes.iter().map(LlamaServer::url).collect();
     serve_by(&mcpd, &urls.iter().map(String::as_str).collect::<Vec<_>>());
-    let (over, began) = (AtomicBool::new(false), Instant::now());
+    let (over, ended, began) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now());
     let all = Mutex::new(Seen::default());
     thread::scope(|scope| {
         for caller in 0..CALLERS {
-            let (over, all, mcpd) = (&over, &all, &mcpd);
+            let (over, ended, all, mcpd) = (&over, &ended, &all, &mcpd);
             scope.spawn(move || {
                 let mut seen = Seen::default();
                 while !over.load(Ordering::Relaxed) {
                     seen.note(mcpd, caller % 3 != 0);
+                    ended.fetch_add(1, Ordering::Relaxed);
                 }
                 let mut all = all.lock().unwrap();
                 *all = std::mem::take(&mut *all).with(seen);
             });
         }
         for round in 0..rounds {
-            // No wait for something, but the beat of the kills: the next one is due at its time, however long the
-            // node took to come back.
+            // The beat of the kills: the next one is due at its time, but not before answers have come through. On a
+            // machine on which an answer takes longer than a beat, all nodes would be killed within one answer.
             let due = began + period * (round + 1);
             let victim = &mut nodes[round as usize % 3];
             victim.kill();
             thread::sleep(period / 5);
             victim.restart();
+            let before = ended.load(Ordering::Relaxed);
+            fakes::wait_until(LIMIT, "each caller has had answers since", || {
+                ended.load(Ordering::Relaxed) >= before + 2 * CALLERS
+            });
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
         over.store(true, Ordering::Relaxed);
