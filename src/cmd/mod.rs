@@ -40,7 +40,7 @@ use crate::{engine::supervisor, environment::Environment, exit::Exit, render::Fo
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use completion::Names;
 use schemars::Schema;
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 /// Ask language models through the central server mcpd. If its inference path is down, a local provider that is
 /// declared as failover answers instead, but only after the server has confirmed that you may still use the model.
@@ -145,9 +145,33 @@ fn command_line() -> clap::Command {
     formats::told(Cli::command())
 }
 
+fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = command_line();
+    let parsed = command.try_get_matches_from_mut(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| error.format(&mut command))
+}
+
+/// A question, if the words are one and nothing is wrong with them: to describe all the other commands takes longer
+/// than to ask. What is said by this smaller command line means the same in the whole one, which has the last word on
+/// everything else, mistakes and `--help` too.
+fn question(args: &[OsString]) -> Option<Cli> {
+    if !args.iter().skip(1).any(|word| word == INFER) {
+        return None;
+    }
+    let line = Global::augment_args(clap::Command::new("mcpctl"))
+        .disable_help_subcommand(true)
+        .subcommand(infer::InferArgs::augment_args(clap::Command::new(INFER)));
+    let matches = formats::told(line).try_get_matches_from(args).ok()?;
+    let (INFER, infer) = matches.subcommand()? else { return None };
+    let command = Command::Infer(infer::InferArgs::from_arg_matches(infer).ok()?);
+    Some(Cli { global: Global::from_arg_matches(&matches).ok()?, command })
+}
+
+const INFER: &str = "infer";
+
 /// Runs the two commands that are no commands for people: those by which this program is an engine's supervisor, and
 /// becomes the engine.
-pub fn hidden(args: &[std::ffi::OsString]) -> Option<u8> {
+pub fn hidden(args: &[OsString]) -> Option<u8> {
     match args.get(1).and_then(|word| word.to_str()) {
         Some(supervisor::COMMAND) => Some(supervisor::run()),
         Some(supervisor::TRAMPOLINE) => Some(supervisor::become_engine(&args[2..])),
@@ -158,11 +182,9 @@ pub fn hidden(args: &[std::ffi::OsString]) -> Option<u8> {
 /// Runs one command line. `args` includes the name of the program.
 ///
 /// A panic ends the command where it is: it is told like any error, and nothing else is tried.
-pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, env: Environment, mut io: Io<'_>) -> Exit {
+pub fn run(args: impl IntoIterator<Item = OsString>, env: Environment, mut io: Io<'_>) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
-    let mut command = command_line();
-    let parsed = command.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed.map_err(|error| error.format(&mut command)) {
+    let cli = match question(&args).map_or_else(|| parsed(&args), Ok) {
         Ok(cli) => cli,
         Err(error) => return run::show_usage(&error, &args, &env, &mut io),
     };
@@ -235,3 +257,6 @@ fn dispatch(run: &mut Run<'_>, command: Command) -> anyhow::Result<Exit> {
         Command::Help(args) => help::run(run, &args),
     }
 }
+
+#[cfg(test)]
+mod tests;
