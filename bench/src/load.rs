@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// A request that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is asked, by whom and how often.
 #[derive(Debug, Clone)]

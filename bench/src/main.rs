@@ -1,5 +1,7 @@
 //! `mcp-bench`: the stub upstream, the load, and the run that compares. See `bench/README.md`.
 
+#![expect(clippy::print_stderr, reason = "whoever waits for a quarter of an hour is told how far it is")]
+
 mod client;
 mod commands;
 mod load;

@@ -24,16 +24,12 @@ pub(crate) const LOAD_CORE: usize = 1;
 pub(crate) struct Program(Child);
 
 impl Program {
-    /// Starts a program on one core. What it writes goes to a file.
+    /// Starts a program on one core, with nothing of this process' environment. What it writes goes to a file.
     pub(crate) fn start(command: &Command, core: usize, log: &Path) -> anyhow::Result<Self> {
         let mut pinned = Command::new("taskset");
         pinned.arg("-c").arg(core.to_string()).arg(command.get_program()).args(command.get_args());
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => pinned.env(key, value),
-                None => pinned.env_remove(key),
-            };
-        }
+        pinned.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        pinned.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
         if let Some(folder) = command.get_current_dir() {
             pinned.current_dir(folder);
         }

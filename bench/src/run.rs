@@ -58,12 +58,13 @@ pub(crate) fn run(plan: &Plan, runtime: &Runtime) -> anyhow::Result<()> {
             continue;
         }
         eprintln!("starting {}", kind.name());
-        match System::start(kind, &places, address, &MODELS)? {
-            Some(system) => systems.push(system),
-            None => {
-                eprintln!("!!! {} is not here, so it is not measured", kind.name());
-                results.absent.push(kind.name());
-            }
+        if let Some(system) = System::start(kind, &places, address, &MODELS)? {
+            // The first requests of some make everything that the later ones use.
+            runtime.block_on(measure(plan, 0, Scenario::First, &system))?;
+            systems.push(system);
+        } else {
+            eprintln!("!!! {} is not here, so it is not measured", kind.name());
+            results.absent.push(kind.name());
         }
     }
     results.starts.extend(systems.iter().map(start_of));

@@ -152,9 +152,7 @@ async fn attend(mut stream: TcpStream, known: &Known) -> anyhow::Result<()> {
             anyhow::ensure!(stream.read_buf(&mut read).await? > 0, "the prompt ends early");
         }
         let body = &read[head.len..head.len + head.body];
-        if !head.is_post {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 27\r\n\r\n{\"object\":\"list\",\"data\":[]}").await?;
-        } else {
+        if head.is_post {
             let name = text_of(body, b"\"model\"").context("no model")?;
             let answers = match &last {
                 Some((known, answers)) if known == name => Arc::clone(answers),
@@ -164,6 +162,8 @@ async fn attend(mut stream: TcpStream, known: &Known) -> anyhow::Result<()> {
                 || memmem::find(body, b"\"stream\": true").is_some();
             last = Some((name.to_owned(), Arc::clone(&answers)));
             answer(&mut stream, &answers, is_stream).await?;
+        } else {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 27\r\n\r\n{\"object\":\"list\",\"data\":[]}").await?;
         }
         read.drain(..head.len + head.body);
     }

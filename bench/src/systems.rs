@@ -70,7 +70,7 @@ pub(crate) enum Kind {
     NginxAuth,
     /// mcpd.
     Mcpd(Database, Audit),
-    /// LiteLLM's proxy, in Python.
+    /// `LiteLLM`'s proxy, in Python.
     LiteLlm,
     /// Portkey's gateway, in Node.
     Portkey,

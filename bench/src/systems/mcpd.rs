@@ -92,10 +92,7 @@ impl Home {
             .arg(verb)
             .env("MCPD_DATA_DIR", self.folder.join("data"))
             .env("MCPD_UPSTREAM_ALLOW", "127.0.0.0/8");
-        match &self.database {
-            Some(url) => command.env("MCPD_DATABASE", url),
-            None => command.env_remove("MCPD_DATABASE"),
-        };
+        command.env_remove("MCPD_DATABASE").envs(self.database.as_ref().map(|url| ("MCPD_DATABASE", url)));
         command
     }
 
