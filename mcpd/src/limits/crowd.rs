@@ -68,8 +68,8 @@ impl<K: Eq + Hash> Drop for Place<K> {
 mod tests {
     use super::*;
 
-    fn keys() -> [Arc<&'static str>; 3] {
-        ["token on llm", "token", "llm"].map(Arc::new)
+    fn keys() -> [Arc<String>; 3] {
+        ["token on llm", "token", "llm"].map(|key| Arc::new(key.to_owned()))
     }
 
     fn limits(all: [u32; 3]) -> [Option<NonZeroU32>; 3] {
@@ -82,7 +82,7 @@ mod tests {
         let _one = crowd.enter(keys(), limits([0, 0, 1])).unwrap();
         let (at, limit) = crowd.enter(keys(), limits([2, 2, 1])).unwrap_err();
         assert_eq!((at, limit.get()), (2, 1));
-        assert_eq!(crowd.0.lock().unwrap()[&"token"], 1);
+        assert_eq!(crowd.0.lock().unwrap()[&"token".to_owned()], 1);
     }
 
     #[test]
