@@ -5,7 +5,7 @@ mod faults;
 mod replicas;
 mod reports;
 
-use crate::cases::{CHAT, INFER, LIMIT, USES_CHAT, error_of, probe, prompt, user};
+use crate::cases::{CHAT, INFER, LIMIT, USES_CHAT, endless, error_of, probe, prompt, user};
 use fakes::{Canary, Engine, Evild, Mcpd, Step, wait_until, wire};
 use mcp_api::{
     AuditEntry, AuditHead, AuditPage, LlmPatch, SubjectKind,
@@ -67,7 +67,8 @@ fn of(entry: &AuditEntry) -> [&str; 6] {
 #[test]
 fn a_server_that_keeps_only_refused_prompts_has_entries_for_these_for_probes_and_for_what_is_cut() {
     let engine = Engine::start();
-    let mcpd = Mcpd::builder().arg("--audit-inference").arg("refused").start();
+    let mcpd =
+        Mcpd::builder().arg("--audit-inference").arg("refused").arg("--stream-recheck").arg("1s").start();
     mcpd.create_llm("chat", &engine.url());
     mcpd.create_llm("other", &engine.url());
     let dana = mcpd.user_with("dana", USES_CHAT);
@@ -77,6 +78,14 @@ fn a_server_that_keeps_only_refused_prompts_has_entries_for_these_for_probes_and
     let found = wait_for(&mcpd, "user=dana", 2);
     assert_eq!(of(&found[0]), ["inference", "dana", "run", "-", "other", "denied"]);
     assert_eq!(of(&found[1]), ["probe", "dana", "run", "-", "chat", "allowed"]);
+
+    let body = endless().to_string();
+    let mut exchange = mcpd.open("POST", INFER, Some(&dana), &[], body.as_bytes()).unwrap();
+    exchange.read_until("tock");
+    mcpd.delete_binding("dana");
+    let cut = wait_for(&mcpd, "event=cut", 1);
+    assert_eq!(of(&cut[0]), ["cut", "dana", "run", "-", "chat", "denied"]);
+    assert_eq!(entries(&mcpd, "user=dana").len(), 3, "still no prompt that was allowed");
     sound_trail(&mcpd);
 }
 
