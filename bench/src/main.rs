@@ -103,7 +103,7 @@ fn main() -> anyhow::Result<()> {
             let (extent, rounds, runs) = match (smoke, quick) {
                 (true, _) => (Extent::Smoke, 1, 2),
                 (_, true) => (Extent::Quick, 1, 20),
-                _ => (Extent::Whole, 5, 200),
+                _ => (Extent::Whole, 3, 100),
             };
             // Paths are relative to where it was started, and a program is not.
             let tools = std::path::absolute(tools)?;
