@@ -142,9 +142,12 @@ impl Load {
         while began.elapsed() < self.time && asked.took.len() + asked.failed < enough {
             let mut late = Duration::ZERO;
             if let Some((next, pace)) = &mut due {
-                sleep_until(*next).await;
-                // What waits behind a slow answer waits for the server: its time counts from when it was due.
+                // What waits behind a slow answer waits for the server: its time counts from when it was due. That the
+                // clock of this program has steps of a millisecond is not the server's.
                 late = next.elapsed();
+                if late.is_zero() {
+                    sleep_until(*next).await;
+                }
                 *next += *pace;
             }
             match timeout(PATIENCE, connection.ask(&request)).await {

@@ -15,9 +15,12 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
     time::sleep,
 };
+
+/// As many connections may wait to be taken: ten thousand streams come within a second.
+const BACKLOG: u32 = 16_384;
 
 /// What the stub answers: `tokens=16,delay=5ms,...`, as a model's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,7 +118,10 @@ fn chunk(data: &str) -> Vec<u8> {
 
 /// Answers until the process ends.
 pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen).with_context(|| format!("listening on {listen}"))?;
+    let listener = socket.listen(BACKLOG)?;
     let known = Arc::new(Known::default());
     loop {
         let (stream, _) = listener.accept().await?;

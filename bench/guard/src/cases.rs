@@ -13,6 +13,20 @@ pub(crate) struct Case {
     pub(crate) prepare: fn(usize) -> anyhow::Result<Work>,
 }
 
+/// The largest size that is counted without optimisation, where each takes ten times as long.
+const SOON_MAX: usize = 1_000;
+
+impl Case {
+    /// The sizes at which it is counted in this build.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        match self.sizes {
+            all if !cfg!(debug_assertions) => all.to_vec(),
+            [smallest, _, ..] => vec![*smallest.min(&(SOON_MAX / 10)), SOON_MAX],
+            one => one.to_vec(),
+        }
+    }
+}
+
 /// How the cost may grow with the size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Growth {

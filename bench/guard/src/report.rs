@@ -57,7 +57,7 @@ fn growing(counts: &[(Key, u64)]) -> Vec<String> {
         counts.iter().map(|((name, size), count)| ((name.as_str(), *size), *count)).collect();
     let mut complaints = Vec::new();
     for case in cases::ALL {
-        for pair in case.sizes.windows(2) {
+        for pair in case.sizes().windows(2) {
             let [small, large] = [pair[0], pair[1]];
             let (Some(less), Some(more)) = (counts.get(&(case.name, small)), counts.get(&(case.name, large)))
             else {
@@ -79,7 +79,7 @@ fn growing(counts: &[(Key, u64)]) -> Vec<String> {
 fn all() -> anyhow::Result<Vec<(Key, u64)>> {
     let folder = tempfile::tempdir()?;
     let every: Vec<_> =
-        cases::ALL.iter().flat_map(|case| case.sizes.iter().map(move |size| (case, *size))).collect();
+        cases::ALL.iter().flat_map(|case| case.sizes().into_iter().map(move |size| (case, size))).collect();
     let folder = folder.path();
     let mut counts = Vec::new();
     for pair in every.chunks(2) {

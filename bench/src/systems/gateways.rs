@@ -9,6 +9,9 @@ use crate::{
 use serde_json::json;
 use std::{fs, net::SocketAddr, path::Path, process::Command, time::Instant};
 
+/// What `scripts/install-peers` installs.
+const PEERS: &str = include_str!("../../peers.txt");
+
 /// `LiteLLM` asks for it; it has no users without a database.
 const KEY: &str = "sk-bench";
 
@@ -68,8 +71,7 @@ pub(super) fn portkey(kind: Kind, places: &Places, stub: SocketAddr) -> anyhow::
     let program = Program::start(&command, SERVER_CORE, &folder.join("log"))?;
     let headers = format!("x-portkey-provider: openai\r\nx-portkey-custom-host: http://{stub}/v1\r\n");
     let target = Target { headers, ..Target::new(address, KEY) };
-    let version = fs::read_to_string(places.tools.join("peers/installed.txt")).unwrap_or_default();
-    let version = version.lines().find(|line| line.contains("gateway")).unwrap_or("unknown").to_owned();
+    let version = PEERS.lines().find(|line| line.starts_with("portkey")).unwrap_or("unknown").to_owned();
     System::running(kind, program, target, version, began).map(Some)
 }
 

@@ -23,8 +23,7 @@ pub(super) fn start(
     let here = folder.display();
     let config = format!(
         r#"worker_processes 1; daemon off; pid {here}/nginx.pid; error_log {here}/error.log;
-events {{ worker_connections 40000; }}
-worker_rlimit_nofile 50000;
+events {{ worker_connections 4096; }}
 http {{
   access_log {here}/access.log;
   client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;
