@@ -37,6 +37,7 @@ pub(crate) fn page(results: &Results, why: &dyn Fn(&str) -> Option<String>) -> S
     }
     starts(&mut page, results);
     commands(&mut page, results);
+    failures(&mut page, results);
     page
 }
 
@@ -188,6 +189,20 @@ fn commands(page: &mut String, results: &Results) {
             shown(figures.rss_mb),
             figures.runs
         );
+    }
+}
+
+fn failures(page: &mut String, results: &Results) {
+    let failures = results.failures();
+    if failures.is_empty() {
+        return;
+    }
+    page.push_str("\n## Answers that were not whole\n\n| | system | failed | whole | the first of them |\n|---|---|---:|---:|---|\n");
+    for sample in failures {
+        let Outcome { failed, requests, error, .. } = &sample.outcome;
+        let error = error.as_deref().unwrap_or_default().replace('|', " ");
+        let _ =
+            writeln!(page, "| {} | {} | {failed} | {requests} | {error} |", sample.scenario, sample.system);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is asked of each system, and how often.
 
 use crate::{load::Load, stub::Model, systems::Kind};
+use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
 
 const ZERO: Duration = Duration::ZERO;
@@ -54,6 +55,12 @@ pub(crate) enum Extent {
     Quick,
     /// Only to see that it works.
     Smoke,
+}
+
+/// Ten thousand, or as many as there may be open files for: the server has two for each, and some of its own.
+fn streams_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(200) / 2).unwrap_or(usize::MAX).min(10_000)
 }
 
 impl Scenario {
@@ -154,7 +161,7 @@ impl Scenario {
             Self::Slow => once(if is_smoke { 50 } else { 1_000 }),
             Self::Prompt | Self::LargePrompt => load(4),
             Self::ShortAnswer | Self::LongAnswer => load(1),
-            Self::Many => once(if is_smoke { 100 } else { 10_000 }),
+            Self::Many => once(if is_smoke { 100 } else { streams_max() }),
         }
     }
 }
