@@ -12,6 +12,7 @@ pub use schema::schema;
 use crate::{
     files::{self, FileError},
     registry::Registry,
+    sabotage,
     yaml::{self, Mistakes, Problem},
 };
 use mcp_api::LlmName;
@@ -56,14 +57,18 @@ struct Raw {
 impl ProvidersFile {
     /// Reads and checks a file. The home folder is what `~` stands for in it.
     pub fn load(path: &Path, home: Option<&Path>) -> Result<Self, ProvidersError> {
-        let bytes = files::read_trusted(path, SIZE_MAX)?;
-        let wrong = |text: String, problems| ProvidersError::from(Mistakes::new(path, text, problems));
+        Ok(Self::read(path, files::read_trusted(path, SIZE_MAX)?, home)?)
+    }
+
+    /// Checks what such a file holds.
+    pub fn read(path: &Path, bytes: Vec<u8>, home: Option<&Path>) -> Result<Self, Mistakes> {
+        let wrong = |text: String, problems| Mistakes::new(path, text, problems);
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
                 let text = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
                     .into_owned();
-                let line = text.lines().count().max(1);
+                let line = yaml::lines(&text).count().max(1);
                 let place = yaml::Place { line, column: 1, width: 1 };
                 let problem = Problem::new(place, "the file is not UTF-8").with_label("save it as UTF-8");
                 return Err(wrong(text, vec![problem]));
@@ -102,6 +107,7 @@ fn parse(text: &str, home: Option<&Path>) -> Result<Parsed, Vec<Problem>> {
             let place = places.value(&list).max(places.value(&format!("{path}.failoverFor")));
             match registry.register_failover(llm.clone(), &name) {
                 Ok(()) => drop(lines.insert(llm, place.line)),
+                Err(_) if sabotage::FIRST_CLAIM_WINS => {}
                 Err(error) => {
                     let first = lines.get(&llm).copied().unwrap_or_default();
                     problems.push(

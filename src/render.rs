@@ -4,6 +4,7 @@ mod listing;
 
 pub use listing::{Columns, Listing, Row, UnknownColumn, View};
 
+use crate::yaml;
 use clap::ValueEnum;
 use mcp_api::document::API_VERSION;
 use schemars::JsonSchema;
@@ -66,7 +67,7 @@ pub fn document(kind: &str, content: Value) -> Value {
 #[must_use]
 pub fn document_text(document: &Value, format: Format) -> String {
     match format {
-        Format::Yaml => serde_yaml::to_string(document).unwrap_or_default(),
+        Format::Yaml => yaml::to_string(document),
         Format::Json
         | Format::Text
         | Format::Table
@@ -84,7 +85,7 @@ pub fn document_text(document: &Value, format: Format) -> String {
 pub fn unobeyed(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if (c.is_control() && c != '\n') || is_bidi(c) {
+        if (c.is_control() && c != '\n') || is_layout(c) {
             text.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             text.push(c);
@@ -98,19 +99,19 @@ pub fn unobeyed(json: &str) -> String {
 /// Controls become the replacement character; line breaks and tabs are kept by [`escape_lines`] only.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_layout(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// The same for text of several lines.
 #[must_use]
 pub fn escape_lines(text: &str) -> String {
     let keep = |c: char| matches!(c, '\n' | '\t');
-    text.chars().map(|c| if (c.is_control() && !keep(c)) || is_bidi(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if (c.is_control() && !keep(c)) || is_layout(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Characters that turn the direction of what follows, and can hide it.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that turn the direction of what follows, and can hide it; and those that end a line for some readers.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -119,11 +120,11 @@ mod tests {
 
     #[test]
     fn s10_json_for_a_terminal_means_the_same() {
-        let odd = json!({ "a": "\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \u{2066} é 漢 🦀\n" });
-        for format in [Format::Json, Format::Jsonl] {
+        let odd = json!({ "a": "\u{1b}[31m \u{7f} \u{9b}31m \u{202e} \u{2028} \u{2066} é 漢 🦀\n" });
+        for format in [Format::Json, Format::Jsonl, Format::Yaml] {
             let text = document_text(&odd, format);
             assert_eq!(text, escape_lines(&text), "{text}");
-            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), odd);
+            assert_eq!(serde_yaml::from_str::<Value>(&text).unwrap(), odd);
         }
     }
 

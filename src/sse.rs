@@ -191,6 +191,47 @@ mod tests {
     }
 
     #[test]
+    fn s07_what_is_just_not_too_long_is_read() {
+        let line = |bytes: usize| format!("data:{}\n\n", "x".repeat(bytes - "data:".len()));
+        assert_eq!(all(line(LINE_MAX).as_bytes()).unwrap().concat().len(), LINE_MAX - 5);
+        assert!(matches!(all(line(LINE_MAX + 1).as_bytes()), Err(SseError::TooLong)));
+        // Two lines of data, with the LF between them.
+        let event = |second: usize| {
+            let first = LINE_MAX / 2;
+            format!("data:{}\ndata:{}\n\n", "x".repeat(first), "y".repeat(second - first - 1))
+        };
+        assert_eq!(all(event(LINE_MAX).as_bytes()).unwrap().concat().len(), LINE_MAX);
+        assert!(matches!(all(event(LINE_MAX + 1).as_bytes()), Err(SseError::TooLong)));
+    }
+
+    /// Fails once with this kind of error, then gives its bytes.
+    struct Fails<'a>(Option<io::ErrorKind>, &'a [u8]);
+
+    impl BufRead for Fails<'_> {
+        fn fill_buf(&mut self) -> io::Result<&[u8]> {
+            self.0.take().map_or(Ok(self.1), |kind| Err(kind.into()))
+        }
+        fn consume(&mut self, n: usize) {
+            self.1 = &self.1[n..];
+        }
+    }
+
+    impl Read for Fails<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.1.read(out)
+        }
+    }
+
+    #[test]
+    fn s01_an_interrupted_read_goes_on_and_any_other_error_ends_the_stream() {
+        let fails = |kind| all(Fails(Some(kind), b"data: x\n\n"));
+        assert_eq!(fails(io::ErrorKind::Interrupted).unwrap(), ["x"]);
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::UnexpectedEof] {
+            assert!(matches!(fails(kind), Err(SseError::Io(error)) if error.kind() == kind), "{kind}");
+        }
+    }
+
+    #[test]
     fn s05_an_event_that_calls_itself_an_error_is_one() {
         let mut events =
             Events::new(&b"event: error\ndata: {}\n\ndata: {}\n\nevent: error\n\ndata: x\n\n"[..]);

@@ -10,8 +10,9 @@ mod words;
 
 pub use mistakes::Mistakes;
 
+use crate::render::{escape_lines, unobeyed};
 use look::look;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, fmt};
 
 /// A place in a text: line and column count from 1, the width in characters.
@@ -86,6 +87,11 @@ impl Places {
         self.keys.remove(path);
     }
 
+    /// The paths of all values.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     fn find(&self, path: &str) -> Option<Place> {
         self.values.get(path).copied()
     }
@@ -117,6 +123,18 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<(T, Places), Vec<Prob
     }
 }
 
+/// A value as YAML that [`from_str`] reads back, and in which nothing stands that a terminal would obey.
+#[must_use]
+pub fn to_string<T: Serialize>(value: &T) -> String {
+    let text = serde_yaml::to_string(value).unwrap_or_default();
+    if text == escape_lines(&text) {
+        return text;
+    }
+    // What writes YAML leaves such a character as it is. JSON is YAML too, and has an escape for it.
+    let json = serde_json::to_string_pretty(value).unwrap_or_default();
+    unobeyed(&json) + "\n"
+}
+
 /// `providers[0].env` -> `providers[].env`.
 fn without_numbers(path: &str) -> String {
     path.chars().filter(|c| !c.is_ascii_digit()).collect()
@@ -136,7 +154,7 @@ pub fn documents(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut start, mut first_line) = (0, 0);
     let mut offset = 0;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
+    for (number, line) in lines(text).enumerate() {
         let bare = line.trim_end();
         if bare == "---" || bare.starts_with("--- ") {
             found.push((first_line, &text[start..offset]));
@@ -147,9 +165,24 @@ pub fn documents(text: &str) -> Vec<(usize, &str)> {
     }
     found.push((first_line, &text[start..]));
     found.retain(|(_, document)| {
-        document.lines().any(|line| !matches!(line.trim_start().chars().next(), None | Some('#')))
+        lines(document).any(|line| !matches!(line.trim_start().chars().next(), None | Some('#')))
     });
     found
+}
+
+/// The lines of a text with their ends, which are LF, CR LF or CR: what YAML takes for one, and counts.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = match rest.find(['\n', '\r']) {
+            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
+            Some(at) => at + 1,
+            None => rest.len(),
+        };
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 fn from_serde(text: &str, error: &serde_yaml::Error, places: &Places) -> Vec<Problem> {
@@ -213,7 +246,7 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 fn word_width(text: &str, line: usize, column: usize) -> usize {
-    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let line = lines(text).nth(line.saturating_sub(1)).unwrap_or_default().trim_end();
     let width =
         line.chars().skip(column.saturating_sub(1)).take_while(|c| !matches!(c, ':' | ',' | ' ')).count();
     width.max(1)

@@ -18,6 +18,10 @@ use std::{
 };
 use url::Url;
 
+/// The longest name or path of a model, in bytes. A report of a failover names it, and is to fit into what is kept of one
+/// ([`crate::journal`]) however many of its characters have to be escaped there.
+const MODEL_MAX: usize = 2048;
+
 /// A provider, as far as it can be checked without touching anything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
@@ -178,6 +182,10 @@ impl Check<'_> {
     fn model(&mut self, raw: &Raw) -> Option<String> {
         if raw.model.trim().is_empty() {
             self.wrong("model", "a model must not be empty");
+            return None;
+        }
+        if raw.model.len() > MODEL_MAX {
+            self.wrong("model", format!("a model must not be longer than {MODEL_MAX} bytes"));
             return None;
         }
         match raw.kind.as_str() {

@@ -319,3 +319,15 @@ fn e09_a_program_or_folder_that_depends_on_where_one_stands_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_model_that_no_report_could_carry_is_refused() {
+    let of = |model: &str| {
+        format!(
+            "providers:\n  - name: a\n    type: openai\n    url: http://127.0.0.1:1/v1\n    model: {model}\n"
+        )
+    };
+    assert!(parse(&of(&"m".repeat(2048)), Some(home())).is_ok());
+    let (line, _, message) = problem(&of(&"m".repeat(2049)));
+    assert_eq!((line, message.as_str()), (5, "a model must not be longer than 2048 bytes | "));
+}

@@ -1,7 +1,7 @@
 //! The strict look at a text: what stands where, and whether it stays within bounds.
 
-use super::{DUPLICATE, Place, Places, Problem, words};
-use saphyr_parser::{Event, Parser, Span};
+use super::{DUPLICATE, Place, Places, Problem, lines, words};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use std::collections::HashMap;
 
 /// Lists and mappings inside each other. The files of this program need five.
@@ -21,6 +21,9 @@ enum Open {
 
 /// Walks a text once.
 pub(super) fn look(text: &str) -> Result<Places, Problem> {
+    if let Some(problem) = odd_line_break(text) {
+        return Err(problem);
+    }
     let mut places = Places::default();
     let mut open: Vec<Open> = Vec::new();
     let (mut documents, mut values, mut paths) = (0, 0, 0);
@@ -61,6 +64,11 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
                 if anchor != 0 =>
             {
                 return Err(anchors(place));
+            }
+            // In braces and brackets the parser that reads the values takes such a mark for that of a key.
+            Event::Scalar(value, ScalarStyle::Plain, ..) if value.starts_with('?') => {
+                let problem = Problem::new(place, "a word that begins with `?` is read in more than one way");
+                return Err(problem.with_label("write it in quotes"));
             }
             Event::Scalar(value, ..) => {
                 if let Some(Open::Mapping { path, seen, key: key @ None }) = open.last_mut() {
@@ -105,6 +113,18 @@ pub(super) fn look(text: &str) -> Result<Places, Problem> {
     Ok(places)
 }
 
+/// The parser that reads the values ends lines, and with them comments, where YAML 1.1 did; this look does not. What one
+/// of them takes for a comment would be a key for the other.
+fn odd_line_break(text: &str) -> Option<Problem> {
+    let at = text.find(['\u{85}', '\u{2028}', '\u{2029}'])?;
+    let before = &text[..at];
+    let line = lines(before).filter(|line| line.ends_with(['\n', '\r'])).count() + 1;
+    let column = before.rsplit(['\n', '\r']).next().unwrap_or_default().chars().count() + 1;
+    let problem =
+        Problem::new(Place { line, column, width: 1 }, "a character that ends a line for some readers only");
+    Some(problem.with_label(r#"begin a new line, or write it as "\u2028""#))
+}
+
 /// The path of the value that comes now; the level it stands in moves on.
 fn value_path(open: &mut [Open]) -> String {
     match open.last_mut() {
@@ -122,7 +142,7 @@ fn value_path(open: &mut [Open]) -> String {
 
 /// The last line with something in it before this one.
 fn before(text: &str, place: Place) -> Place {
-    let lines = text.lines().enumerate().take(place.line.saturating_sub(1));
+    let lines = lines(text).enumerate().take(place.line.saturating_sub(1));
     let said = lines.filter(|(_, line)| !matches!(line.trim_start().chars().next(), None | Some('#')));
     said.last().map_or(place, |(at, line)| {
         let indent = line.chars().take_while(|c| matches!(c, ' ' | '-')).count();
@@ -133,7 +153,7 @@ fn before(text: &str, place: Place) -> Place {
 
 /// The first line from there on that is indented with a tab.
 fn first_tab(text: &str, place: Place) -> Place {
-    let mut lines = text.lines().enumerate().skip(place.line.saturating_sub(1));
+    let mut lines = lines(text).enumerate().skip(place.line.saturating_sub(1));
     let at = lines
         .find_map(|(at, line)| Some((at, line.find('\t').filter(|tab| line[..*tab].trim().is_empty())?)));
     at.map_or(place, |(line, column)| Place { line: line + 1, column: column + 1, width: 1 })

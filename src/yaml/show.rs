@@ -1,6 +1,6 @@
 //! A problem as a terminal shows it.
 
-use super::{Place, Problem};
+use super::{Place, Problem, lines};
 use crate::render::{escape_lines, plain};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -31,7 +31,7 @@ const LINE_MAX: usize = 400;
 pub(super) fn render(problem: &Problem, name: &str, text: &str, in_colour: bool) -> String {
     let Place { line, column, width } = problem.place;
     let before = line.saturating_sub(2);
-    let mut lines: Vec<String> = text.lines().skip(before).take(line - before).map(masked).collect();
+    let mut lines: Vec<String> = lines(text).skip(before).take(line - before).map(masked).collect();
     // What is hidden keeps its place, so that the caret and the column are right.
     if let Some(last) = lines.last_mut() {
         let shown = column.min(LINE_MAX);
@@ -56,10 +56,16 @@ pub(super) fn render(problem: &Problem, name: &str, text: &str, in_colour: bool)
 }
 
 fn masked(line: &str) -> String {
-    let line: String = escape_lines(line).chars().take(LINE_MAX).collect();
+    let line: String = escape_lines(line.trim_end_matches(['\n', '\r'])).chars().take(LINE_MAX).collect();
     let start = line.len() - line.trim_start_matches([' ', '-', '\t']).len();
-    let Some((key, _)) = line[start..].split_once(':') else { return format!("{}...", &line[..start]) };
-    if is_plain(key) { line } else { format!("{}{key}: ...", &line[..start]) }
+    let Some((key, value)) = line[start..].split_once(':') else { return format!("{}...", &line[..start]) };
+    if is_plain(key) && !has_keys(value) { line } else { format!("{}{key}: ...", &line[..start]) }
+}
+
+/// Whether keys may stand in a value, whose own values are another matter.
+fn has_keys(value: &str) -> bool {
+    value.contains(['{', '?'])
+        || value.split(':').skip(1).any(|after| !after.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// A slip of the pen is forgiven, a likeness is not: `contextToken` is like `contextSize`.
@@ -95,6 +101,12 @@ mod tests {
             "  contextToken: x",
             "  key: x",
             "  pat: x",
+            "  - {name: a, apiKey: sk-x}",
+            "providers: [{name: a, env: {T: sk-x}}]",
+            "  failoverFor: [a, {\"key\":\"sk-x\"}]",
+            "  name: a # key: sk-x",
+            "  model: org/name:Q4",
+            "\"type\":\"openai\",\"key\":\"sk-x\"",
         ];
         let shown = [
             "    failoverfor: chat-prod",
@@ -106,6 +118,12 @@ mod tests {
             "  contextToken: ...",
             "  key: ...",
             "  pat: ...",
+            "  - {name: ...",
+            "providers: ...",
+            "  failoverFor: ...",
+            "  name: ...",
+            "  model: org/name:Q4",
+            "\"type\": ...",
         ];
         assert_eq!(lines.map(masked), shown.map(str::to_owned));
     }

@@ -94,3 +94,43 @@ fn paths_lead_to_places() {
     assert_eq!(places.key("providers[0].failoverFor"), Place { line: 3, column: 5, width: 11 });
     assert_eq!(places.value("providers[0].failoverFor[1]"), Place { line: 3, column: 22, width: 1 });
 }
+
+/// The parser behind this one ends a line there, and comments too; this one does not.
+#[test]
+fn c03_a_line_break_that_only_some_know_is_refused_where_it_stands() {
+    for odd in ['\u{85}', '\u{2028}', '\u{2029}'] {
+        for text in [format!("x: y\n# a{odd}providers: []\n"), format!("x: y\nb: 'c{odd}d'\n")] {
+            let [problem] = &from_str::<serde_json::Value>(&text).err().unwrap()[..] else {
+                panic!("{text:?}")
+            };
+            assert!(problem.to_string().starts_with("2:") && problem.message.contains("line"), "{problem}");
+        }
+        for value in
+            [format!("b{odd}c\n {odd}"), format!(": -# b{odd}  {}", "long ".repeat(30)), format!("b{odd}")]
+        {
+            let value = serde_json::json!({ "a": value });
+            let written = to_string(&value);
+            let (read, _) = from_str::<serde_json::Value>(&written).unwrap();
+            assert_eq!(read, value, "{written:?}");
+        }
+    }
+}
+
+/// The parser behind this one sees a key without a value there.
+#[test]
+fn c03_a_mark_that_only_some_take_for_a_keys_is_refused_where_it_stands() {
+    for text in ["a: [b, ?c]\n", "a: {?c: d}\n"] {
+        let [problem] = &from_str::<serde_json::Value>(text).err().unwrap()[..] else { panic!("{text:?}") };
+        assert!(problem.to_string().starts_with("1:") && problem.label.contains("quotes"), "{problem}");
+    }
+    assert!(from_str::<serde_json::Value>("a: ['?c', c?, \"?\"]\n").is_ok());
+}
+
+#[test]
+fn lines_end_as_those_of_yaml_do() {
+    assert_eq!(lines("a\rb\r\nc\n\n\rd").collect::<Vec<_>>(), ["a\r", "b\r\n", "c\n", "\n", "\r", "d"]);
+    let text = "name: [}\rapiKeyEnv: sk-canary\r";
+    let problems = from_str::<serde_json::Value>(text).err().unwrap();
+    let shown = Mistakes::new("f", text, problems).rendered(None, false);
+    assert!(shown.contains("name: [}") && !shown.contains("canary"), "{shown}");
+}
