@@ -6,7 +6,7 @@
 //! a report of it, of a failover that nobody knows the end of.
 
 mod event;
-mod history;
+pub(crate) mod history;
 mod spool;
 
 pub use event::{Ended, Event, Permission};

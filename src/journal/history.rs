@@ -40,8 +40,8 @@ impl History {
         // One write a line: what is written is whole lines, whatever happens to this process. Where a full disk has
         // cut one short, ours is not to be a part of it.
         let separator = if ends_a_line(&file).unwrap_or(true) { "" } else { "\n" };
-        let line = serde_json::to_string(event).map_err(io::Error::from);
-        line.and_then(|line| file.write_all(format!("{separator}{line}\n").as_bytes()))
+        line(event)
+            .and_then(|line| file.write_all(format!("{separator}{line}").as_bytes()))
             .map_err(|error| FileError::Write { path: path(), error })
     }
 
@@ -63,6 +63,11 @@ impl History {
         }
         Err(fail(io::ErrorKind::ResourceBusy.into()))
     }
+}
+
+/// An event as it is written, with the end of its line.
+pub(crate) fn line(event: &Event) -> io::Result<String> {
+    Ok(serde_json::to_string(event)? + "\n")
 }
 
 /// Somebody else may put it aside at the same time; nobody does so again and again.
@@ -90,14 +95,18 @@ impl Past {
             let error = |error| FileError::Read { path: state.join(name), error };
             past.take(file, since).map_err(error)?;
         }
-        past.events.sort_by_key(|event| event.at);
-        // Who was killed between two steps may have left the same event twice; the first one knew more.
-        let mut seen = HashSet::new();
-        past.events.retain(|event| seen.insert(event.id.clone()));
+        past.put_in_order();
         Ok(past)
     }
 
-    fn take(&mut self, file: File, since: Option<Timestamp>) -> io::Result<()> {
+    pub(crate) fn put_in_order(&mut self) {
+        self.events.sort_by_key(|event| event.at);
+        // Who was killed between two steps may have left the same event twice; the first one knew more.
+        let mut seen = HashSet::new();
+        self.events.retain(|event| seen.insert(event.id.clone()));
+    }
+
+    pub(crate) fn take(&mut self, file: impl Read, since: Option<Timestamp>) -> io::Result<()> {
         let mut lines = BufReader::new(file);
         let mut line = Vec::new();
         loop {

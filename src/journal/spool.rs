@@ -58,11 +58,16 @@ impl Spool {
 
     /// The reports that wait, with the names of their files, the oldest first.
     ///
-    /// Notes of commands that were killed become reports here. One that is no report (any more) is removed.
+    /// Notes of commands that were killed become reports here. One that is no report (any more) is removed. One whose
+    /// note is still there waits for the next time: its command is about to add it to the history, or was killed just
+    /// now. If it were told and forgotten, the note alone would say that nobody knows how it ended.
     pub fn waiting(&self) -> Result<Vec<(String, FailoverReport)>, FileError> {
         self.adopt()?;
         let mut waiting = Vec::new();
-        for name in self.names(".json")? {
+        let reports = self.names(".json")?;
+        // After the reports: a note goes when its report is in the history.
+        let notes: HashSet<String> = self.names(".open")?.into_iter().collect();
+        for name in reports.into_iter().filter(|name| !notes.contains(&name.replace(".json", ".open"))) {
             let content = self.folder.read(&name, SIZE_MAX);
             match content.map(|content| content.and_then(|bytes| serde_json::from_slice(&bytes).ok())) {
                 Ok(Some(report)) => waiting.push((name, report)),
@@ -99,7 +104,6 @@ impl Spool {
 
     /// Makes reports of notes whose command is gone.
     pub(super) fn adopt(&self) -> Result<(), FileError> {
-        let closed: HashSet<String> = self.names(".json")?.into_iter().collect();
         for note in self.names(".open")? {
             let Ok(mut file) = self.folder.open_private(&note, OFlags::RDONLY) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -109,9 +113,11 @@ impl Spool {
             let read = (&mut file).take(SIZE_MAX).read_to_end(&mut content);
             let event: Option<Event> = read.ok().and_then(|_| serde_json::from_slice(&content).ok());
             let report = note.replace(".open", ".json");
+            // Only now that its command is gone: until then the report could still come.
+            let is_closed = self.names(".json")?.contains(&report);
             match event {
-                Some(event) if closed.contains(&report) => self.remember(event, &report, &note)?,
-                _ if closed.contains(&report) => self.folder.remove(&note)?,
+                Some(event) if is_closed => self.remember(event, &report, &note)?,
+                _ if is_closed => self.folder.remove(&note)?,
                 Some(event) => drop(self.close(&note, &event)?),
                 // It was killed before it had written it, and so before any prompt; or it is about to write it.
                 None if self.folder.is_old(&note) => self.folder.remove(&note)?,

@@ -126,6 +126,25 @@ fn what_was_killed_between_the_report_and_the_history_is_in_the_history_too() {
 }
 
 #[test]
+fn a_report_is_told_when_the_history_has_it_too() {
+    let home = Home::new();
+    let underway = home.begin("chat");
+    // As far as `end` has come when its command is killed, or when another one looks.
+    let mut event = underway.event.clone();
+    event.outcome = Ended::Ok;
+    let spool = Spool::find(&home.env(), ORIGIN).unwrap();
+    let report = serde_json::to_vec(&event.report()).unwrap();
+    spool.folder().write(&underway.note.replace(".open", ".json"), &report).unwrap();
+    // Whoever told it now and forgot it would leave a note behind of which nobody knows how it ended.
+    assert_eq!(home.waiting().len(), 0);
+    drop(underway);
+    let told: Vec<_> = home.waiting().into_iter().map(|(_, it)| it.outcome).collect();
+    assert_eq!(told, ["complete"]);
+    let outcomes: Vec<_> = home.past().events.iter().map(|event| event.outcome).collect();
+    assert_eq!(outcomes, [Ended::Ok]);
+}
+
+#[test]
 fn a_refusal_is_history_and_no_report() {
     let home = Home::new();
     assert!(home.past().events.is_empty());
@@ -249,4 +268,13 @@ fn commands_at_the_same_time_lose_no_line_and_the_history_stays_bounded() {
     let lines: BTreeSet<_> = home.history().into_iter().map(|line| line["llm"].to_string()).collect();
     assert_eq!((lines.len(), home.waiting().len()), (40, 40));
     assert!(fs::metadata(home.state().join("failovers.jsonl.1")).unwrap().len() > history::SIZE_MAX);
+}
+
+#[test]
+fn a_report_of_the_longest_model_is_told_whatever_has_to_be_escaped_in_it() {
+    let home = Home::new();
+    // What the provider file takes at most, of characters of which each becomes six.
+    let stand_in = StandIn { model: "\u{1}".repeat(2048), ..laptop() };
+    failover(&"l".repeat(63)).begins(stand_in, &home.env()).unwrap().end(Outcome::Complete).unwrap();
+    assert_eq!((home.waiting().len(), home.history().len(), home.past().events.len()), (1, 1, 1));
 }
