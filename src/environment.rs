@@ -61,6 +61,12 @@ impl Environment {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// All variables that are not empty, with their values.
+    pub fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+        let vars = self.vars.iter().filter(|(_, value)| !value.is_empty());
+        vars.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Says whether a variable is set to nothing.
     #[must_use]
     pub fn is_empty(&self, name: &str) -> bool {

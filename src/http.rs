@@ -12,7 +12,10 @@ pub use body::{Body, TimedOut};
 
 pub use local::{Local, NotOurs};
 
-use crate::failover::{Fault, Unreachable};
+use crate::{
+    failover::{Fault, Unreachable},
+    sabotage,
+};
 use reqwest::{blocking::Client, redirect};
 use std::{error::Error as StdError, io, net::IpAddr, time::Duration};
 use url::{Host, Url};
@@ -47,7 +50,7 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .user_agent(concat!("mcpctl/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
+        .redirect(redirects())
         .retry(reqwest::retry::never())
         .pool_max_idle_per_host(0)
         .referer(false)
@@ -55,7 +58,8 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
         .connect_timeout(options.connect)
         .timeout(options.head);
     // Through a proxy, plain HTTP would show the bearer to it.
-    if is_loopback(origin) || origin.scheme() == "http" {
+    let never = !sabotage::PROXY_FOR_LOCAL && (is_loopback(origin) || origin.scheme() == "http");
+    if never || no_proxy_for_all() {
         builder = builder.no_proxy();
     }
     if let Some(local) = &options.local {
@@ -81,6 +85,18 @@ pub fn client(origin: &Url, options: &Options) -> Result<Client, BuildError> {
     // The last handle would wait for the thread behind it when it goes, and a peer can keep that one busy for long.
     std::mem::forget(client.clone());
     Ok(client)
+}
+
+/// None: whoever is asked could have the bearer and the prompt sent to somebody else.
+fn redirects() -> redirect::Policy {
+    if sabotage::FOLLOW_REDIRECTS { redirect::Policy::default() } else { redirect::Policy::none() }
+}
+
+/// Says whether the environment excepts everything from its proxies. reqwest, which reads the same variables, takes the
+/// `*` for names and not for addresses.
+fn no_proxy_for_all() -> bool {
+    let exceptions = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok());
+    exceptions.is_some_and(|list| list.split(',').any(|entry| entry.trim() == "*"))
 }
 
 /// Says whether there are file descriptors for the runtime of a client, which does not refuse but panics without them.

@@ -23,6 +23,8 @@ pub mod environment;
 pub mod exit;
 pub mod failover;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod hardening;
 pub mod http;
@@ -34,6 +36,7 @@ pub mod provider;
 pub mod providers_file;
 pub mod registry;
 pub mod render;
+mod sabotage;
 pub mod schemas;
 pub mod sse;
 pub mod yaml;

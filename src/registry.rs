@@ -134,6 +134,31 @@ mod tests {
         assert_eq!(registry.stand_in_for(&llm(1)), Some(&P("a".into())));
     }
 
+    #[test]
+    fn providers_are_found_by_name_and_failovers_by_llm_until_they_go() {
+        let mut registry = Registry::default();
+        for name in ["b", "a"] {
+            registry.register(P(name.into())).unwrap();
+        }
+        registry.register_failover(llm(2), "b").unwrap();
+        registry.register_failover(llm(1), "b").unwrap();
+        let names = |registry: &Registry<P>| registry.providers().map(|p| p.0.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&registry), ["a", "b"]);
+        assert_eq!((registry.provider("b"), registry.provider("c")), (Some(&P("b".into())), None));
+        assert!(registry.failovers().eq([(&llm(1), &P("b".into())), (&llm(2), &P("b".into()))]));
+        assert_eq!(
+            (registry.stand_in_for(&llm(2)), registry.stand_in_for(&llm(3))),
+            (Some(&P("b".into())), None)
+        );
+
+        assert_eq!(registry.unregister("b"), Some(P("b".into())));
+        assert_eq!(registry.unregister("b"), None);
+        assert_eq!(names(&registry), ["a"]);
+        assert_eq!(registry.provider("b"), None);
+        assert_eq!(registry.stand_in_for(&llm(2)), None);
+        registry.register_failover(llm(2), "a").unwrap();
+    }
+
     proptest! {
         /// Whatever is done in whatever order, no failover dangles, and those of others stay.
         #[test]

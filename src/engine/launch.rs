@@ -5,6 +5,7 @@ use super::{EngineKind, place};
 use crate::{
     environment::Environment,
     providers_file::{Kind, Llamacpp, Managed, Provider, Vllm},
+    sabotage,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -280,7 +281,9 @@ fn check_model(kind: EngineKind, model: &str, managed: &Managed, env: &Environme
 }
 
 fn environment(kind: EngineKind, managed: &Managed, env: &Environment) -> BTreeMap<String, String> {
-    let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), env.var(name)?.to_owned())));
+    let is_inherited = |name: &str| INHERITED.contains(&name) || sabotage::ENV_TO_ENGINE;
+    let inherited = env.vars().filter(|(name, _)| is_inherited(name));
+    let inherited = inherited.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let fixed =
         kind.traits().environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     // The file has the last word.

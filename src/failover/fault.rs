@@ -1,5 +1,6 @@
 //! What a call did instead of answering, in the words of the decision table.
 
+use crate::sabotage;
 use mcp_api::{LlmId, Origin};
 use std::{fmt, time::Duration};
 
@@ -137,8 +138,10 @@ impl CallFailure {
     #[must_use]
     pub fn may_fail_over(&self) -> bool {
         match self.delivered {
-            Delivered::Reasoning(_) | Delivered::Content(_) => false,
-            Delivered::Nothing => self.fault.may_fail_over(),
+            Delivered::Reasoning(_) | Delivered::Content(_) if !sabotage::SPLICE => false,
+            Delivered::Nothing | Delivered::Reasoning(_) | Delivered::Content(_) => {
+                self.fault.may_fail_over()
+            }
         }
     }
 
@@ -203,14 +206,16 @@ impl Fault {
             }
             Self::Status { status: 500..=599, .. } => true,
             // The quota of this caller is a decision about this caller; only the upstream's own limit is an outage.
-            Self::Status { status: 429, error } => error.origin == Some(Origin::Upstream),
-            Self::Status { .. } => false,
+            Self::Status { status: 429, error } => {
+                error.origin == Some(Origin::Upstream) || sabotage::PROBE_ON_QUOTA
+            }
+            Self::Status { .. } => sabotage::PROBE_ON_4XX,
             // An error event with a code that blames the request would be one on every server. One that speaks of a
             // key or a limit comes from the upstream: what mcpd decides about the caller, it says by status.
             Self::ErrorEvent { code, .. } => !code.is_some_and(blames_the_request),
-            Self::Tls(_) | Self::Unparsable(_) | Self::Deadline(_) | Self::OutputClosed | Self::Output(_) => {
-                false
-            }
+            Self::Tls(_) => sabotage::PROBE_ON_BAD_TLS,
+            Self::OutputClosed | Self::Output(_) => sabotage::PROBE_ON_CLOSED_OUTPUT,
+            Self::Unparsable(_) | Self::Deadline(_) => false,
         }
     }
 }

