@@ -5,6 +5,7 @@ use crate::{
     caller::Caller,
     policy::{On, Verdict, decide},
     problem::{Problem, decision_header},
+    sabotage,
     store::StoredLlm,
 };
 use axum::{
@@ -35,7 +36,11 @@ impl Asked {
 
     /// What is needed to see the LLM, or to be told by a probe that one may run it.
     pub(crate) fn to_see(&self) -> &'static [Verb] {
-        if self.probe.is_some() { &[Verb::View, Verb::Run] } else { &[Verb::View] }
+        if self.probe.is_some() && !sabotage::PROBE_WITHOUT_RUN {
+            &[Verb::View, Verb::Run]
+        } else {
+            &[Verb::View]
+        }
     }
 
     /// Which one.
@@ -103,7 +108,7 @@ impl Caller {
                 }
             }
         }
-        if verbs.contains(&Verb::Run) && !llm.spec.enabled {
+        if verbs.contains(&Verb::Run) && !llm.spec.enabled && !sabotage::RUN_DISABLED {
             return Err(Problem::LlmDisabled(nonce));
         }
         let verbs = self.verbs_on(llm);
@@ -113,7 +118,11 @@ impl Caller {
     /// What is said about an LLM that there is not, or that there cannot be.
     pub(crate) fn lacks_llm(&self, nonce: Option<Nonce>) -> Problem {
         let sees_all = self.rights().allow(Verb::View, On::All(Resource::Llms));
-        if sees_all { Problem::NotFound("LLM") } else { Problem::LlmForbidden(nonce) }
+        if sees_all || sabotage::EXISTENCE_ORACLE {
+            Problem::NotFound("LLM")
+        } else {
+            Problem::LlmForbidden(nonce)
+        }
     }
 
     /// Lets the caller pass if there is an LLM that it may run, or if it could run any that there were.
@@ -129,8 +138,10 @@ impl Caller {
 
     /// The LLMs that the caller may view, in the order of their names.
     pub(crate) fn llms(&self) -> impl Iterator<Item = Authorised> {
-        let viewable =
-            |llm: &&Arc<StoredLlm>| self.rights().allow(Verb::View, On::One(Resource::Llms, &llm.aliases()));
+        let viewable = |llm: &&Arc<StoredLlm>| {
+            let on = On::One(Resource::Llms, &llm.aliases());
+            self.rights().allow(Verb::View, on) || sabotage::LIST_EVERYTHING
+        };
         let all = self.snapshot().llms().filter(viewable);
         all.map(|llm| Authorised { llm: Arc::clone(llm), verbs: self.verbs_on(llm), nonce: None })
     }

@@ -10,6 +10,7 @@ use crate::{
     policy::{On, Rights, Verdict, decide, missing_rights},
     problem::Problem,
     record::Record,
+    sabotage,
     store::{Moment, Snapshot, Who},
 };
 use axum::extract::FromRequestParts;
@@ -115,7 +116,7 @@ impl Caller {
         granted: impl IntoIterator<Item = &'a RoleBinding>,
     ) -> Result<(), Problem> {
         let missing = missing_rights(self.rights(), granted);
-        if missing.is_empty() {
+        if missing.is_empty() || sabotage::ESCALATION {
             return Ok(());
         }
         let named = |what: &RoleBinding| {
@@ -163,7 +164,10 @@ impl FromRequestParts<Arc<App>> for Caller {
 /// The one token of a request: exactly one `Authorization` header, of scheme `Bearer`, and none in the URL.
 fn presented(headers: &HeaderMap, uri: &Uri) -> Option<Shown> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let value = values.next()?;
+    if values.next().is_some() && !sabotage::FIRST_TOKEN_WINS {
+        return None;
+    }
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;

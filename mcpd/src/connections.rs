@@ -61,14 +61,20 @@ pub(crate) struct Connections {
     without_tls: Router,
 }
 
+/// How requests are read.
+pub(crate) fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(HEAD_MAX);
+    http
+}
+
 impl Connections {
     pub(crate) fn new(app: &Arc<App>) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_PATIENCE)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(HEAD_MAX)
-            .max_buf_size(HEAD_MAX);
+        let http = http();
         let message = "This port speaks TLS: write https:// instead of http://.";
         let without_tls = Router::new()
             .fallback(async move || Problem::Malformed(message.into()))

@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// As much of a line is looked at; the two headers in question are shorter.
+/// As much of a line is looked at. The two headers in question are shorter, unless somebody wants to be misunderstood.
 const LINE_MAX: usize = 256;
 
 /// Follows the requests on one connection.
@@ -21,6 +21,8 @@ pub(crate) struct Framing {
     line: Vec<u8>,
     /// The last byte of the line so far, also of one that is too long to be kept.
     last: u8,
+    /// Whether there is more of the line than what is kept.
+    is_cut: bool,
     head: Head,
     ambiguous: Ambiguous,
 }
@@ -55,7 +57,14 @@ struct Head {
 
 impl Framing {
     pub(crate) fn new(ambiguous: Ambiguous) -> Self {
-        Self { place: Place::Head, line: Vec::new(), last: 0, head: Head::default(), ambiguous }
+        Self {
+            place: Place::Head,
+            line: Vec::new(),
+            last: 0,
+            is_cut: false,
+            head: Head::default(),
+            ambiguous,
+        }
     }
 
     /// Sees the next bytes.
@@ -79,22 +88,23 @@ impl Framing {
         let end = memchr(b'\n', bytes);
         let (part, rest) = end.map_or((bytes, &[][..]), |end| (&bytes[..end], &bytes[end + 1..]));
         let room = LINE_MAX - self.line.len();
+        self.is_cut |= part.len() > room;
         self.line.extend_from_slice(&part[..part.len().min(room)]);
         self.last = part.last().copied().unwrap_or(self.last);
         if end.is_some() {
-            let line = std::mem::take(&mut self.line);
+            let (line, is_cut) = (std::mem::take(&mut self.line), std::mem::take(&mut self.is_cut));
             self.head.is_ambiguous |= std::mem::take(&mut self.last) != b'\r';
-            self.line_is(line.strip_suffix(b"\r").unwrap_or(&line));
+            self.line_is(line.strip_suffix(b"\r").unwrap_or(&line), is_cut);
         }
         rest
     }
 
-    fn line_is(&mut self, line: &[u8]) {
+    fn line_is(&mut self, line: &[u8], is_cut: bool) {
         match (self.head.has_request_line, line.is_empty()) {
             // Empty lines before a request are skipped by everybody.
             (false, true) => {}
             (false, false) => self.head.has_request_line = true,
-            (true, false) => self.head.header(line),
+            (true, false) => self.head.header(line, is_cut),
             (true, true) => self.head_is_complete(),
         }
     }
@@ -115,15 +125,19 @@ impl Framing {
 }
 
 impl Head {
-    fn header(&mut self, line: &[u8]) {
-        let Some(colon) = memchr(b':', line) else { return };
+    fn header(&mut self, line: &[u8], is_cut: bool) {
+        let Some(colon) = memchr(b':', line) else {
+            // Which header that is stands where nobody looks.
+            self.is_ambiguous |= is_cut;
+            return;
+        };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.is_ambiguous |= self.is_encoded || !value.eq_ignore_ascii_case(b"chunked");
+            self.is_ambiguous |= is_cut || self.is_encoded || !value.eq_ignore_ascii_case(b"chunked");
             self.is_encoded = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let length = number(value);
-            self.is_ambiguous |= self.length.is_some() || length.is_none();
+            self.is_ambiguous |= is_cut || self.length.is_some() || length.is_none();
             self.length = length.or(Some(0));
         }
     }
@@ -184,6 +198,24 @@ mod tests {
         let long = format!("GET / HTTP/1.1\r\nA: {}\n\r\n", "x".repeat(2 * LINE_MAX));
         assert!(is_ambiguous(long.as_bytes().chunks(7)));
         assert!(!is_ambiguous(long.replace("x\n", "x\r\n").as_bytes().chunks(7)));
+    }
+
+    #[test]
+    fn x04_a_length_that_goes_on_where_nobody_looks_is_none() {
+        let (zeros, spaces) = ("0".repeat(LINE_MAX), " ".repeat(LINE_MAX));
+        let almost = " ".repeat(LINE_MAX - "Content-Length:4".len());
+        for line in [
+            format!("Content-Length: {zeros}40"),
+            format!("Content-Length:{almost}40"),
+            format!("Content-Length: 4{spaces}0"),
+            format!("Content-Length: 4{spaces}"),
+            format!("Transfer-Encoding: chunked{spaces}, x"),
+            format!("Content-Length{spaces}: 4"),
+            format!("{spaces}Content-Length: 4"),
+        ] {
+            let bytes = format!("POST / HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n");
+            assert!(is_ambiguous([bytes.as_bytes()]) && is_ambiguous(bytes.as_bytes().chunks(7)), "{line:?}");
+        }
     }
 
     #[test]

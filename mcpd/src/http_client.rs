@@ -3,6 +3,7 @@
 
 mod body;
 mod chunks;
+pub(crate) mod fuzzing;
 mod head;
 mod io;
 mod malformed;

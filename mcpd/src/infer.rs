@@ -7,6 +7,7 @@ use crate::{
     caller::Caller,
     problem::Problem,
     proxy::{Endpoint, Prompt, Vigil},
+    sabotage,
 };
 use axum::{
     extract::{Request, State},
@@ -51,7 +52,8 @@ async fn ask(
 
 /// The one header of a request that its upstream is told, beside the request's id.
 pub(crate) fn accept(request: &Request) -> Option<HeaderValue> {
-    request.headers().get(header::ACCEPT).cloned()
+    let passed_on = if sabotage::BEARER_UPSTREAM { header::AUTHORIZATION } else { header::ACCEPT };
+    request.headers().get(passed_on).cloned()
 }
 
 /// Has the upstream of an LLM answer somebody who may run it.

@@ -26,6 +26,8 @@ mod etag;
 mod failover_reports;
 mod frame;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hardening;
 mod health;
 mod http_client;
@@ -52,6 +54,7 @@ mod reach;
 mod record;
 mod reuse;
 pub mod routes;
+mod sabotage;
 mod secret_file;
 mod segment;
 mod serve;

@@ -6,8 +6,10 @@
 mod attempts;
 mod crowd;
 mod rates;
+mod reached;
 
 pub(crate) use attempts::{Attempts, Peer};
+pub(crate) use reached::{Excess, Reached, Scope};
 
 use crate::{metrics::Metrics, problem::Problem, store::StoredLlm};
 use clap::Args;
@@ -31,35 +33,6 @@ pub(crate) struct LimitSettings {
     /// token a sixth of it. A valid token is let in all the same
     #[arg(long, env = "MCPD_FAILED_LOGINS_PER_MINUTE", default_value = "60", value_name = "NUMBER")]
     pub(crate) failed_logins_per_minute: NonZeroU32,
-}
-
-/// Whose limit it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// The LLM's, for all callers together.
-    Llm,
-    /// The LLM's, for one token.
-    Token,
-    /// The server's, for one token.
-    Server,
-}
-
-/// What there is too much of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Excess {
-    /// Answers that are under way.
-    Concurrent,
-    /// Requests in a minute.
-    Rate,
-}
-
-/// That a limit is reached, and when to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reached {
-    pub(crate) scope: Scope,
-    pub(crate) excess: Excess,
-    pub(crate) limit: NonZeroU32,
-    pub(crate) wait: Duration,
 }
 
 /// What is counted.
@@ -146,40 +119,4 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Entered {
     _place: Place<Counted>,
-}
-
-impl Scope {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Llm => "llm",
-            Self::Token => "token",
-            Self::Server => "server",
-        }
-    }
-}
-
-impl Excess {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Concurrent => "concurrent",
-            Self::Rate => "rate",
-        }
-    }
-}
-
-impl std::fmt::Display for Reached {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { scope, excess, limit, .. } = self;
-        let who = match scope {
-            Scope::Llm => "This LLM takes",
-            Scope::Token => "This LLM takes, of one token,",
-            Scope::Server => "This server takes, of one token,",
-        };
-        let what = match excess {
-            Excess::Concurrent => "at the same time",
-            Excess::Rate => "in a minute",
-        };
-        let requests = if limit.get() == 1 { "request" } else { "requests" };
-        write!(f, "{who} {limit} {requests} {what}; try again a little later.")
-    }
 }

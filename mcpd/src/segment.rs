@@ -1,21 +1,20 @@
 //! Path segments that are names. A text outside the grammar is no path of this server.
 
-use crate::{app::App, problem::Problem};
+use crate::problem::Problem;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 use mcp_api::{Subject, SubjectKind, SubjectName};
-use std::sync::Arc;
 
 /// `{name}`.
 #[derive(Debug)]
 pub(crate) struct Name(pub(crate) SubjectName);
 
-impl FromRequestParts<Arc<App>> for Name {
+impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(text) =
-            Path::<String>::from_request_parts(parts, app).await.map_err(|_| Problem::NoSuchPath)?;
+            Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::NoSuchPath)?;
         text.parse().map(Self).map_err(|_| Problem::NoSuchPath)
     }
 }
@@ -24,11 +23,11 @@ impl FromRequestParts<Arc<App>> for Name {
 #[derive(Debug)]
 pub(crate) struct Who(pub(crate) Subject);
 
-impl FromRequestParts<Arc<App>> for Who {
+impl<S: Send + Sync> FromRequestParts<S> for Who {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let Path((kind, name)) = Path::<(String, String)>::from_request_parts(parts, app)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((kind, name)) = Path::<(String, String)>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::NoSuchPath)?;
         let kind = SubjectKind::from_path_segment(&kind).ok_or(Problem::NoSuchPath)?;

@@ -91,6 +91,23 @@ mod tests {
     }
 
     #[test]
+    fn a_body_of_known_length_is_over_at_its_last_byte() {
+        let mut body = Framing::Length(7);
+        for (bytes, then, left) in [
+            (&b"abc"[..], Then::More, 4),
+            (b"", Then::More, 4),
+            (b"de", Then::More, 2),
+            (b"fg", Then::Over { is_exact: true }, 0),
+        ] {
+            assert_eq!(body.left(), Some(left + bytes.len() as u64));
+            assert_eq!(body.take(bytes), Piece { data: Bytes::from_static(bytes), then });
+            assert_eq!(body.left(), Some(left));
+        }
+        assert_eq!(Framing::Chunked(Chunks::default()).left(), None);
+        assert_eq!(Framing::UntilClosed.left(), None);
+    }
+
+    #[test]
     fn what_was_right_before_something_wrong_is_kept() {
         let mut chunked = Framing::Chunked(Chunks::default());
         assert_eq!(chunked.take(b"1\r\na\r\nx"), piece("a", Then::Wrong(Malformed::Size)));

@@ -214,6 +214,37 @@ mod tests {
         assert_eq!(one(&endless).1, Err(Malformed::TooMuch));
     }
 
+    #[test]
+    fn what_is_said_beside_chunks_may_be_as_much_as_the_bound() {
+        // With the semicolon read as part of the size's line, so many bytes of an extension, and of a trailer.
+        let said = |extension: usize, trailer: usize| {
+            let (extension, trailer) = ("x".repeat(extension), "y".repeat(trailer));
+            one(&format!("1;{extension}\r\na\r\n0\r\n{trailer}\r\n\r\n")).1
+        };
+        assert_eq!(said(ASIDE_MAX - 1, 1), Ok((0, true)));
+        assert_eq!(said(1, ASIDE_MAX - 1), Ok((0, true)));
+        assert_eq!(said(ASIDE_MAX, 1), Err(Malformed::TooMuch));
+        assert_eq!(said(1, ASIDE_MAX), Err(Malformed::TooMuch));
+    }
+
+    #[test]
+    fn a_trailer_in_pieces_is_not_the_end() {
+        let (body, end) = decoded([&b"0\r\nDigest"[..], b": 1", b"\r\n", b"\r", b"\nHTTP"]);
+        assert_eq!((body, end), (Vec::new(), Ok((4, true))));
+        assert_eq!(decoded([&b"0\r\nDigest"[..], b": 1", b"\r\n"]).1, Ok((0, false)));
+        assert_eq!(decoded([&b"0\r\nDigest"[..], b"\r\n"]).1, Ok((0, false)));
+    }
+
+    #[test]
+    fn a_size_has_up_to_fifteen_digits_of_which_each_counts() {
+        for (size, expected) in [("f", 15), ("10", 16), ("1f", 31), ("000000000000021", 33)] {
+            let text = format!("{size}\r\n{}\r\n0\r\n\r\n", "x".repeat(expected));
+            assert_eq!(one(&text), ("x".repeat(expected), Ok((0, true))), "{size}");
+        }
+        assert_eq!(one("fffffffffffffff\r\nx"), ("x".into(), Ok((0, false))));
+        assert_eq!(one("0000000000000001\r\n").1, Err(Malformed::Size));
+    }
+
     proptest! {
         #[test]
         fn pieces_make_no_difference(

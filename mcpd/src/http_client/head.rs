@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn after_a_change_of_protocol_nothing_more_is_asked() {
+        for (status, is_kept) in [("101 Switching Protocols", false), ("103 Early Hints", true)] {
+            let parsed = read(&format!("HTTP/1.1 {status}\r\n\r\n")).unwrap();
+            assert_eq!((parsed.framing, parsed.is_kept), (Framing::Length(0), is_kept), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_head_ends_where_its_bytes_do_and_is_bounded() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+        assert_eq!(parse(head).err(), Some(Malformed::LineEnd));
+        assert_eq!(parse(&head[..head.len() - 3]).err(), Some(Malformed::LineEnd));
+        assert!(parse(&head[..head.len() - 1]).is_ok());
+        assert_eq!(Malformed::TooLarge.to_string(), "the head of the answer is larger than 64 KiB");
+    }
+
+    #[test]
     fn http_1_0_is_read_and_not_kept() {
         let parsed = read("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n").unwrap();
         assert_eq!((parsed.framing, parsed.is_kept), (Framing::Length(2), false));

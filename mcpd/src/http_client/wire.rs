@@ -115,7 +115,7 @@ impl Exchange {
 }
 
 /// Takes note of bytes of a head, and of the body behind it.
-fn reads(
+pub(super) fn reads(
     kept: &mut Vec<u8>,
     finder: &mut Finder,
     passed: &mut usize,

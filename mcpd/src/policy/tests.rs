@@ -120,6 +120,20 @@ fn a_subject_holds_its_own_grants_and_those_of_its_groups_each_once() {
     assert!(namesakes.iter().all(|namesake| !rights.contains_key(namesake)));
 }
 
+#[test]
+fn what_several_hold_is_listed_once_and_names_are_those_that_allow() {
+    let (ana, ops) = (subject(SubjectKind::User, "ana"), subject(SubjectKind::Group, "ops"));
+    let [a, b, c] = [("a", Role::Run), ("b", Role::View), ("c", Role::Admin)]
+        .map(|(name, role)| grant(role, Resource::Llms, Some(name)));
+    let [of_both, of_ops, of_ana] = [&a, &b, &c].map(std::slice::from_ref);
+    let rights = compiled(&[(&[&ana, &ops], of_both), (&[&ops], of_ops), (&[&ana], of_ana)], &[]);
+    let joined = Rights::joined([&rights[&ops], &rights[&ana]].into_iter());
+    assert!(joined.iter().eq([&a, &b, &c]) && rights[&ops].iter().eq([&a, &b]));
+    let named = |verb, kind| joined.names(verb, kind).collect::<std::collections::BTreeSet<_>>();
+    assert!(named(Verb::Run, Resource::Llms).into_iter().eq(["a", "c"]));
+    assert!(named(Verb::View, Resource::Llms).contains("b") && named(Verb::View, Resource::Users).is_empty());
+}
+
 /// What decides is looked up; this is the same by walking through all grants in the order of the bindings.
 fn by_a_walk(rights: &Rights, verb: Verb, on: On<'_>) -> Option<String> {
     rights.grants().find(|grant| allows(&grant.what, verb, on)).map(|grant| grant.binding.to_string())

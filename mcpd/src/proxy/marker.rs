@@ -195,6 +195,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_a_long_line_in_pieces_the_beginning_counts() {
+        let mut marker = Marker::new(Ending::Done);
+        for piece in [&b"da"[..], b"ta: [DONE", b"]", b" and much more than is kept of a line", b"!\n\n"] {
+            marker.see(piece);
+        }
+        assert_eq!((marker.is_done(), marker.events(), marker.separator()), (false, 1, ""));
+        for piece in [&b"d"[..], b"ata: [", b"DONE]"] {
+            assert!(!marker.is_done());
+            marker.see(piece);
+        }
+        assert_eq!((marker.is_done(), marker.events(), marker.separator()), (true, 2, "\n\n"));
+        assert_eq!((marker.ending(), Marker::new(Ending::Named).ending()), (Ending::Done, Ending::Named));
+    }
+
+    #[test]
+    fn what_was_done_stays_done() {
+        for ending in [Ending::Done, Ending::Named] {
+            let stream = b"data: [DONE]\n\n: late\n\ndata: {}\n\n";
+            assert!(seen_with(ending, stream).is_done(), "{ending:?}");
+        }
+        assert!(seen_with(Ending::Named, b"event: error\ndata: {}\n\nevent: ping\n\n").is_done());
+    }
+
+    #[test]
+    fn every_line_of_data_is_counted_once() {
+        for (stream, events) in [
+            ("", 0),
+            ("data", 0),
+            ("data:", 1),
+            ("data: {}\n", 1),
+            ("data: {}\n\ndata: {}\r\n\r\ndata: {}\r\rda", 3),
+            ("data: {}\n\ndata: {", 2),
+            ("event: x\nid: data:\n\n", 0),
+        ] {
+            assert_eq!(seen(stream.as_bytes()).events(), events, "{stream:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn pieces_make_no_difference(

@@ -4,7 +4,7 @@
 //! Values are never parsed, so what they hold can neither be lost nor cost anything.
 
 use super::Endpoint;
-use crate::problem::Problem;
+use crate::{problem::Problem, sabotage};
 use axum::body::Bytes;
 use mcp_api::LlmSpec;
 use serde::{
@@ -51,7 +51,7 @@ impl<'a> Prompt<'a> {
             if fields[..at].iter().any(|(earlier, _)| earlier == key) {
                 return Err(Problem::Invalid(format!("The key {key:?} is there twice.")));
             }
-            if REFUSED.contains(&key.as_ref()) {
+            if REFUSED.contains(&key.as_ref()) && !sabotage::BODY_CHOOSES_TARGET {
                 let message = format!("The key {key:?} is not taken: this server chooses the upstream.");
                 return Err(Problem::Invalid(message));
             }

@@ -4,6 +4,7 @@ use super::Endpoint;
 use crate::{
     http_client::Head,
     problem::{Problem, UpstreamProblem},
+    sabotage,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mcp_api::Secret;
@@ -30,6 +31,9 @@ pub(super) enum Verdict {
 pub(super) fn judge(head: &Head, endpoint: Endpoint) -> Verdict {
     match head.status {
         StatusCode::OK => judge_type(&head.headers),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if sabotage::UPSTREAM_ERROR_THROUGH => {
+            Verdict::Rejected(head.status)
+        }
         StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
             Verdict::Problem(UpstreamProblem::Auth)
         }
@@ -106,8 +110,8 @@ impl Rejection {
 /// Takes our key out, should the upstream repeat it.
 fn without(reason: &str, key: Option<&Secret>) -> String {
     match key {
-        Some(key) => reason.replace(key.expose(), "(redacted)"),
-        None => reason.to_owned(),
+        Some(key) if !sabotage::REPEAT_KEY => reason.replace(key.expose(), "(redacted)"),
+        Some(_) | None => reason.to_owned(),
     }
 }
 
@@ -144,6 +148,8 @@ mod tests {
             Verdict::Whole
         ));
         assert!(matches!(judged(&head(200, &[("content-type", "Text/Event-Stream")])), Verdict::Stream));
+        let plain = [("content-type", "application/json"), ("content-encoding", "identity")];
+        assert!(matches!(judged(&head(200, &plain)), Verdict::Whole));
         for (status, headers) in [
             (200, &[("content-type", "text/html")][..]),
             (200, &[]),
@@ -159,6 +165,47 @@ mod tests {
                 matches!(judged(&head(status, headers)), Verdict::Problem(UpstreamProblem::Nonsense)),
                 "{status} {headers:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_error_status_is_about_our_key_the_request_or_the_upstream() {
+        for status in 400..=599 {
+            let verdict = judged(&head(status, &[("content-type", "application/json")]));
+            let code = StatusCode::from_u16(status).unwrap();
+            let as_it_should = match status {
+                401..=403 => matches!(verdict, Verdict::Problem(UpstreamProblem::Auth)),
+                400 | 413 | 422 => matches!(verdict, Verdict::Rejected(rejected) if rejected == code),
+                429 => matches!(verdict, Verdict::Problem(UpstreamProblem::RateLimited(None))),
+                500..=599 => {
+                    matches!(verdict, Verdict::Problem(UpstreamProblem::Failed(failed)) if failed == code)
+                }
+                _ => matches!(verdict, Verdict::Problem(UpstreamProblem::Nonsense)),
+            };
+            assert!(as_it_should, "{status}: {verdict:?}");
+        }
+        for status in [600, 999] {
+            let verdict = judged(&head(status, &[]));
+            assert!(matches!(verdict, Verdict::Problem(UpstreamProblem::Nonsense)), "{status}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_rejection_keeps_the_status_and_the_reason() {
+        let body = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            match rejection(status, body.as_bytes(), None) {
+                Problem::Upstream(UpstreamProblem::Rejected(kept, reason)) => {
+                    assert_eq!(kept, status);
+                    reason
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(body(422, r#"{"message": "no such model"}"#).as_deref(), Some("no such model"));
+        assert_eq!(body(400, r#"{"error": {"message": "a"}, "message": "b"}"#).as_deref(), Some("a"));
+        for none in [r#"{"error": ""}"#, "{}", "<html>"] {
+            assert_eq!(body(413, none), None, "{none}");
         }
     }
 
@@ -194,13 +241,16 @@ mod tests {
 
     #[test]
     fn p05_an_absurd_wait_is_not_passed_on() {
-        let wait = |value| match judged(&head(429, &[("retry-after", value)])) {
+        let wait = |value: &str| match judged(&head(429, &[("retry-after", value)])) {
             Verdict::Problem(UpstreamProblem::RateLimited(wait)) => {
                 wait.map(|w| w.to_str().unwrap().to_owned())
             }
             other => panic!("{other:?}"),
         };
         assert_eq!(wait("7"), Some("7".into()));
-        assert_eq!(wait(&"9".repeat(100)), None);
+        assert_eq!(wait(&"9".repeat(RETRY_AFTER_MAX)), Some("9".repeat(RETRY_AFTER_MAX)));
+        for absurd in ["9".repeat(RETRY_AFTER_MAX + 1), "9".repeat(100), "\u{e4}".into()] {
+            assert_eq!(wait(&absurd), None, "{absurd}");
+        }
     }
 }

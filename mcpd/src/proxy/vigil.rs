@@ -9,6 +9,7 @@ use crate::{
     login::Login,
     problem::Problem,
     record::Record,
+    sabotage,
     store::{Moment, StoreError, StoredLlm},
 };
 use std::{
@@ -136,6 +137,9 @@ impl Right {
     }
 
     fn stands(&self, moment: &Moment) -> bool {
+        if sabotage::FORGET_REVOCATION {
+            return true;
+        }
         let login = self.login.renewed(moment);
         login.is_some_and(|login| moment.snapshot.may_run(&login.rights(&moment.snapshot), &self.llm.id))
     }

@@ -61,6 +61,8 @@ fn d04_whatever_was_acknowledged_survives_a_kill_at_any_moment_of_a_write() {
     every_change_is_in_the_trail(&mcpd, &writers);
     println!("{rounds} rounds: {tally:?}");
     // Else the kills came when nothing was going on.
+    fakes::tally("kills of mcpd during writes", rounds);
+    fakes::tally("acknowledged writes found again after a kill", tally.acknowledged);
     assert!(tally.acknowledged > rounds && tally.done + tally.undone > rounds / 4, "{tally:?}");
 }
 

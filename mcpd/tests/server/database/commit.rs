@@ -14,6 +14,8 @@ use std::{
     thread,
 };
 
+/// How often the wire is cut at every message, at most, until each kind of answer has been seen.
+const ROUNDS: usize = 5;
 /// Writers at once while the database is killed.
 const WRITERS: usize = 4;
 /// How many users they make before each kill.
@@ -50,17 +52,44 @@ impl Said {
 #[test]
 fn d07_a_change_whose_wire_is_cut_at_any_message_is_never_said_to_be_what_it_is_not() {
     let Some(stage) = Stage::start() else { return required("PostgreSQL") };
-    let mut said = BTreeMap::new();
+    // Otherwise it was not cut where it hurts: at the commit itself, lost on its way there and on its way back.
+    let expected = BTreeSet::from([
+        (Said::Made, true),
+        (Said::NotMade, false),
+        (Said::Unknown, false),
+        (Said::Unknown, true),
+    ]);
+    let (mut said, mut outcomes) = (BTreeMap::new(), BTreeSet::new());
+    // The server says other things to its database as well, whenever it is time, so that a round can step over a message.
+    for round in 0..ROUNDS {
+        cut_everywhere(&stage, round, &mut said);
+        // A change that the server can no longer be told to undo would be here by now: each has waited for the one before.
+        stage.mcpd.create_user(&format!("after-{round}"));
+        let found = users(&stage);
+        let lies: Vec<_> = said.iter().filter(|(name, said)| !said.is_true(found.contains(*name))).collect();
+        assert!(lies.is_empty(), "{lies:?}");
+        outcomes = said.iter().map(|(name, said)| (*said, found.contains(name))).collect();
+        println!("{} cuts: {outcomes:?}", said.len());
+        if outcomes == expected {
+            break;
+        }
+    }
+    assert_eq!(outcomes, expected);
+}
+
+/// Makes changes whose wire is cut before each message in turn, and before each answer.
+fn cut_everywhere(stage: &Stage, round: usize, said: &mut BTreeMap<String, Said>) {
     for loses_answer in [false, true] {
         for at in 1.. {
             stage.wait_for_recovery();
-            let name = format!("cut-{at}-{}", if loses_answer { "after" } else { "before" });
+            let name = format!("cut-{round}-{at}-{}", if loses_answer { "after" } else { "before" });
             if loses_answer {
                 stage.wire.cut_before_answer_to(at);
             } else {
                 stage.wire.cut_before_message(at);
             }
-            said.insert(name.clone(), Said::by(&create(&stage, &name)));
+            let answer = create(stage, &name);
+            said.insert(name, Said::by(&answer));
             let was_answered_before_it = stage.wire.is_to_cut();
             stage.wire.pass();
             if was_answered_before_it {
@@ -68,18 +97,6 @@ fn d07_a_change_whose_wire_is_cut_at_any_message_is_never_said_to_be_what_it_is_
             }
         }
     }
-    // A change that the server can no longer be told to undo would be here by now: each has waited for the one before.
-    stage.mcpd.create_user("after");
-    let found = users(&stage);
-    let outcomes: BTreeSet<(Said, bool)> =
-        said.iter().map(|(name, said)| (*said, found.contains(name))).collect();
-    let lies: Vec<_> = said.iter().filter(|(name, said)| !said.is_true(found.contains(*name))).collect();
-    println!("{} cuts: {outcomes:?}", said.len());
-    assert!(lies.is_empty(), "{lies:?}");
-    // Otherwise it was not cut where it hurts: at the commit itself, lost on its way there and on its way back.
-    let expected =
-        [(Said::Made, true), (Said::NotMade, false), (Said::Unknown, false), (Said::Unknown, true)];
-    assert_eq!(outcomes, BTreeSet::from(expected));
 }
 
 #[test]
