@@ -1,10 +1,17 @@
 //! Secrets that are like no other text, so that one search finds every place where one got to.
 
-use crate::wait_until;
-use std::{fmt::Write as _, fs, io, io::Read as _, path::Path, time::Duration};
+use crate::{tally, wait_until};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Write as _,
+    fs, io,
+    io::Read as _,
+    path::Path,
+    time::Duration,
+};
 
 /// The secrets of one test. Make them, use them, sweep at the end.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Canary {
     secrets: Vec<(String, String)>,
 }
@@ -40,14 +47,20 @@ impl Canary {
     /// Asserts that no secret, plain or in base64, stands in these files, in files under these folders, in their
     /// names, or in these bytes.
     pub fn sweep(&self, paths: &[&Path], bytes: &[(&str, &[u8])]) {
+        let findings = self.findings(paths, bytes);
+        // The secrets themselves stay out of the message: it may be kept for longer than they.
+        assert!(findings.is_empty(), "secrets got out: {findings:#?}");
+    }
+
+    /// Where secrets stand, of the places that [`Canary::sweep`] looks at.
+    pub fn findings(&self, paths: &[&Path], bytes: &[(&str, &[u8])]) -> Vec<String> {
         assert!(!self.secrets.is_empty(), "a sweep for nothing finds nothing");
+        tally("sweeps for secrets", 1);
+        let needles = Needles::of(&self.secrets);
         let mut findings = Vec::new();
         let mut look = |place: &str, bytes: &[u8]| {
-            let found = self
-                .secrets
-                .iter()
-                .filter(|(_, secret)| forms(secret).iter().any(|form| contains(bytes, form)));
-            findings.extend(found.map(|(label, _)| format!("{label} in {place}")));
+            let found = needles.in_bytes(bytes);
+            findings.extend(found.into_iter().map(|label| format!("{label} in {place}")));
         };
         for path in paths {
             visit(path, &mut look).unwrap_or_else(|e| panic!("sweep of {}: {e}", path.display()));
@@ -55,8 +68,46 @@ impl Canary {
         for (place, bytes) in bytes {
             look(place, bytes);
         }
-        // The secrets themselves stay out of the message: it may be kept for longer than they.
-        assert!(findings.is_empty(), "secrets got out: {findings:#?}");
+        findings
+    }
+}
+
+/// All forms of all secrets by how they begin, so that thousands of them are looked for in one go.
+struct Needles<'a>(HashMap<[u8; BEGINNING], Vec<(&'a str, Vec<u8>)>>);
+
+/// No form of a secret is shorter.
+const BEGINNING: usize = 8;
+
+impl<'a> Needles<'a> {
+    fn of(secrets: &'a [(String, String)]) -> Self {
+        let mut needles: HashMap<_, Vec<_>> = HashMap::new();
+        for (label, secret) in secrets {
+            for form in forms(secret) {
+                let beginning = *form.first_chunk().expect("no form is shorter");
+                needles.entry(beginning).or_default().push((label.as_str(), form));
+            }
+        }
+        Self(needles)
+    }
+
+    /// The labels of what is in there.
+    fn in_bytes(&self, bytes: &[u8]) -> BTreeSet<&'a str> {
+        // Nearly no place begins like a secret does: its first two bytes tell.
+        let mut possible = vec![false; 1 << 16];
+        for beginning in self.0.keys() {
+            possible[usize::from(u16::from_le_bytes([beginning[0], beginning[1]]))] = true;
+        }
+        let mut found = BTreeSet::new();
+        for (at, pair) in bytes.windows(2).enumerate() {
+            if !possible[usize::from(u16::from_le_bytes([pair[0], pair[1]]))] {
+                continue;
+            }
+            let rest = &bytes[at..];
+            let candidates = rest.first_chunk().and_then(|beginning| self.0.get(beginning));
+            let here = candidates.into_iter().flatten().filter(|(_, form)| rest.starts_with(form));
+            found.extend(here.map(|(label, _)| *label));
+        }
+        found
     }
 }
 
@@ -87,10 +138,6 @@ fn visit(path: &Path, look: &mut impl FnMut(&str, &[u8])) -> io::Result<()> {
         look(&name, &fs::read(path)?);
     }
     Ok(())
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
 }
 
 /// The secret as it is, and the part of its base64 that does not depend on what stands around it, for each of the
@@ -124,6 +171,11 @@ fn base64(bytes: &[u8], last_two: [u8; 2]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+        bytes.windows(needle.len()).any(|window| window == needle)
+    }
+
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     fn found(canary: &Canary, bytes: &[u8]) -> bool {

@@ -15,7 +15,7 @@ use crate::{
     tls,
 };
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -34,8 +34,12 @@ pub enum Step {
     ReadRequest,
     /// Reads a head and no further: a body that does not fit into one segment with it stays unread.
     ReadHead,
+    /// Begins TLS as the server, before anything else on this connection. See [`tls_identity`](crate::tls_identity).
+    StartTls(Arc<rustls::ServerConfig>),
     /// Sends bytes.
     Send(Vec<u8>),
+    /// Sends what a function makes of the request that was read last.
+    Answer(Answering),
     /// Sends bytes a few at a time.
     Drip {
         /// What to send.
@@ -63,6 +67,26 @@ pub enum Step {
     Repeat(Script),
 }
 
+/// Makes an answer of a request: somebody in the middle, who may ask the real server first.
+#[derive(Clone)]
+pub struct Answering(Arc<Answer>);
+
+/// An answer as a function of the request.
+type Answer = dyn Fn(&Request) -> Vec<u8> + Send + Sync;
+
+impl Answering {
+    /// Answers by this function.
+    pub fn by(answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
 /// The scripted server. The n-th connection gets the n-th script, later ones get the last.
 pub struct Evild {
     server: Server,
@@ -78,7 +102,7 @@ impl Evild {
 
     /// Speaks TLS with the given certificate.
     pub fn start_tls(certificate: Certificate, scripts: impl IntoIterator<Item = Script>) -> Self {
-        let (config, ca_pem) = tls::server_config(certificate);
+        let (config, ca_pem) = tls::tls_identity(certificate);
         let ca = TempDir::new().expect("a temporary folder");
         std::fs::write(ca.path().join("ca.pem"), ca_pem).expect("the folder is writable");
         Self { server: Server::start(Some(config), player(scripts)), scheme: "https", ca: Some(ca) }
@@ -167,7 +191,12 @@ pub(crate) fn play(connection: &mut Connection, script: &[Step]) -> io::Result<O
                 }
             }
             Step::ReadHead => connection.read_head()?,
+            Step::StartTls(config) => connection.start_tls(config),
             Step::Send(bytes) => connection.send(bytes)?,
+            Step::Answer(Answering(answer)) => {
+                let request = connection.last_request().expect("a request was read before it is answered");
+                connection.send(&answer(&request))?;
+            }
             Step::Drip { bytes, size, pause } => {
                 for piece in bytes.chunks(*size) {
                     connection.send(piece)?;

@@ -61,6 +61,22 @@ impl Request {
         assert!(all.len() < 2, "{name} came {} times", all.len());
         all.first().copied()
     }
+
+    /// The same request without a header.
+    #[must_use]
+    pub fn without_header(&self, name: &str) -> Self {
+        let mut changed = self.clone();
+        changed.headers.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        changed
+    }
+
+    /// The same request with this header, instead of all of its name.
+    #[must_use]
+    pub fn with_header(&self, name: &str, value: &str) -> Self {
+        let mut changed = self.without_header(name);
+        changed.headers.0.push((name.to_owned(), value.to_owned()));
+        changed
+    }
 }
 
 /// An answer, read to its end.
@@ -310,12 +326,19 @@ impl Framing {
     }
 }
 
-/// What is there, at most `limit` bytes; none at the end.
+/// What is there, at most `limit` bytes; none at the end. A signal is no end.
 fn some_bytes(reader: &mut impl BufRead, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let there = reader.fill_buf()?;
-    let piece = there[..there.len().min(limit)].to_vec();
-    reader.consume(piece.len());
-    Ok(if piece.is_empty() { None } else { Some(piece) })
+    let mut piece = vec![0; limit.min(16 << 10)];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(read) => {
+                piece.truncate(read);
+                return Ok((read > 0).then_some(piece));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// One line without its end; none if there is not a single byte.

@@ -17,6 +17,8 @@
 //! | [`Evild`] | any peer that misbehaves, byte by byte, with or without TLS |
 //! | [`Issuer`] | an issuer of `OpenID` Connect, with keys of its own |
 //! | [`WireProxy`] | the network between mcpd and its PostgreSQL |
+//! | [`Link`] | the network between a program and one server: late, in crumbs, or a proxy's tunnel |
+//! | [`OwnNetwork`] | a network with a name server of its own, for one run of a program |
 //! | [`SlowDisk`] | the disk below a database file |
 //! | [`WrongClock`] | a clock on the wall that somebody has set wrong |
 //! | [`Refusing`], [`Blackhole`] | an address where nobody listens, and one where nobody answers |
@@ -43,13 +45,16 @@ mod gate;
 pub mod http;
 mod issuer;
 mod keyring;
+mod link;
 mod llama;
 mod mcpd;
+pub mod own_network;
 mod postgres;
 mod program;
 mod proxies;
 mod server;
 mod slow_disk;
+mod tally;
 mod timing;
 mod tls;
 pub mod tracer;
@@ -63,19 +68,24 @@ pub use address::{Blackhole, Refusing};
 pub use canary::{Canary, process_args_and_env};
 pub use clients::client;
 pub use engine::{Engine, EngineBuilder, Fault};
-pub use evild::{Evild, Script, Step};
+pub use evild::{Answering, Evild, Script, Step};
 pub use fake_engine::{FakeEngine, Hang, Worker, alive};
 pub use gate::Gate;
 pub use http::{Exchange, Request, Response};
 pub use issuer::{AUDIENCE, Issuer, KeyKind, SigningKey, encoded};
 pub use keyring::Keyring;
+pub use link::{Link, Pace};
 pub use llama::LlamaServer;
 pub use mcpd::{Grant, Mcpd, McpdBuilder};
+pub use own_network::OwnNetwork;
 pub use postgres::Postgres;
+pub use program::find as program;
 pub use proxies::{Proxy, RunningProxy};
+pub use rustls::ServerConfig as TlsConfig;
 pub use slow_disk::SlowDisk;
+pub use tally::tally;
 pub use timing::{Comparison, compare};
-pub use tls::{Certificate, Issued};
+pub use tls::{Certificate, Issued, tls_identity};
 pub use vllm::Vllm;
 pub use wait::{required, wait_until};
 pub use wire_proxy::WireProxy;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The program in the build folder of the running test; if it is not there yet, after `cargo build`.
-pub(crate) fn find(package: &str, name: &str) -> PathBuf {
+pub fn find(package: &str, name: &str) -> PathBuf {
     BuildFolder::of_this_test().program(package, name)
 }
 

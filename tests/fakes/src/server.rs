@@ -217,10 +217,7 @@ impl Connection {
         let _peer_is_gone = socket.set_nodelay(true);
         let wire = match &shared.tls {
             None => Wire::Plain(socket),
-            Some(config) => {
-                let session = ServerConnection::new(Arc::clone(config)).expect("a server configuration");
-                Wire::Tls(Box::new(StreamOwned::new(session, socket)))
-            }
+            Some(config) => Wire::tls(socket, config),
         };
         let recorder = Recorder { index, shared: Arc::clone(shared), wire };
         Self { index, shared: Arc::clone(shared), wire: BufReader::new(recorder) }
@@ -241,6 +238,17 @@ impl Connection {
         }
         // The other descriptor goes too: a reset is sent, and a close seen, only when the last one is closed.
         self.shared.record(self.index, |record| record.socket = None);
+    }
+
+    /// Goes on in TLS; the peer has sent nothing yet that was read.
+    pub(crate) fn start_tls(&mut self, config: &Arc<ServerConfig>) {
+        assert!(self.wire.buffer().is_empty(), "TLS begins before anything else was read");
+        self.wire.get_mut().wire.start_tls(config);
+    }
+
+    /// The request that was read last, and whole.
+    pub(crate) fn last_request(&self) -> Option<Request> {
+        self.shared.state().connections[self.index].requests.last().cloned()
     }
 
     /// The number of this connection, from 0.
@@ -361,6 +369,16 @@ enum Wire {
 }
 
 impl Wire {
+    fn tls(socket: TcpStream, config: &Arc<ServerConfig>) -> Self {
+        let session = ServerConnection::new(Arc::clone(config)).expect("a server configuration");
+        Self::Tls(Box::new(StreamOwned::new(session, socket)))
+    }
+
+    fn start_tls(&mut self, config: &Arc<ServerConfig>) {
+        let socket = self.socket().try_clone().expect("a descriptor is left");
+        *self = Self::tls(socket, config);
+    }
+
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,

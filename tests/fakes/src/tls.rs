@@ -14,7 +14,7 @@ use std::{
 /// Which certificate a double shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
-    /// Signed by the double's authority, for `127.0.0.1`, `localhost` and `0.0.0.0`, valid today.
+    /// Signed by the double's authority, for this machine and for `mcpd.example`, valid today.
     Good,
     /// Like a good one, but it began a year ago and ends in a year.
     TwoYears,
@@ -52,8 +52,9 @@ impl Certificate {
     }
 }
 
-/// The server's side of TLS with that certificate, and the authority's certificate as PEM.
-pub(crate) fn server_config(certificate: Certificate) -> (Arc<ServerConfig>, String) {
+/// The server's side of TLS with that certificate, and the authority's certificate as PEM: for
+/// [`Step::StartTls`](crate::Step::StartTls).
+pub fn tls_identity(certificate: Certificate) -> (Arc<ServerConfig>, String) {
     let issued = certificate.issue();
     let chain = vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
@@ -77,7 +78,7 @@ fn params(certificate: Certificate) -> CertificateParams {
     let names: &[&str] = match certificate {
         Certificate::WrongName => &["elsewhere.invalid"],
         Certificate::Good | Certificate::TwoYears | Certificate::Expired | Certificate::SelfSigned => {
-            &["127.0.0.1", "localhost", "0.0.0.0"]
+            &["127.0.0.1", "localhost", "0.0.0.0", "mcpd.example"]
         }
     };
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();

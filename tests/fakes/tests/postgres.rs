@@ -163,7 +163,11 @@ fn a_trap_loses_a_message_or_its_answer_and_springs_once() {
     let Some(postgres) = Postgres::start() else { return required("PostgreSQL") };
     postgres.psql("CREATE TABLE kept (n BIGINT); GRANT ALL ON kept TO mcpd");
     let wire = WireProxy::before(postgres.addr());
-    let attempt = |statements: &str| said(&postgres, wire.addr(), statements);
+    let attempt = |statements: &str| {
+        let said = said(&postgres, wire.addr(), statements);
+        wire.settle();
+        said
+    };
     let count = || postgres.psql("SELECT count(*) FROM kept");
     let before = wire.messages();
     attempt("SELECT 1;\n");

@@ -58,7 +58,7 @@ impl Issuer {
             silence: Arc::default(),
         };
         let published = Arc::new(Mutex::new(published));
-        let (config, ca) = tls::server_config(Certificate::Good);
+        let (config, ca) = tls::tls_identity(Certificate::Good);
         let told = Arc::clone(&published);
         let server = Server::start(
             Some(config),

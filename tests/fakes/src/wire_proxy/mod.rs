@@ -168,6 +168,14 @@ impl WireProxy {
         self.shared.switch(|state| state.trap = Some(Trap { at_message: state.messages + n, loses }));
     }
 
+    /// Waits until all connections that came so far have ended; then all that was said there is counted.
+    pub fn settle(&self) {
+        let pumps = std::mem::take(&mut self.shared.state().pumps);
+        for pump in pumps {
+            pump.join().expect("the proxy itself has failed");
+        }
+    }
+
     /// How many connections came so far.
     pub fn connections(&self) -> u64 {
         self.shared.state().connections
