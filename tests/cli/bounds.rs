@@ -4,7 +4,7 @@ use crate::{
     scripts::{answer, whole},
     support::{Client, LIMIT, PROMPT, Scripted, Stage, TEN_WORDS, assert_logged, says},
 };
-use fakes::{Engine, Evild, Mcpd, Script, Step, wait_until, wire};
+use fakes::{Engine, Evild, Gate, Mcpd, Script, Step, wait_until, wire};
 use predicates::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -231,6 +231,25 @@ fn s13_a_closed_stdout_cancels_the_upstream_quietly() {
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(141), ""));
     assert_cancelled(&stage, since);
+}
+
+/// Only events say something before the answer does, so only with them can it be noticed that early.
+#[test]
+fn s13_who_leaves_before_the_primary_fails_is_asked_no_permission_for() {
+    let gate = Gate::new();
+    let primary =
+        [vec![Step::ReadRequest, Step::WaitAt(gate.clone())], vec![Step::Send(wire::http(503, &[], ""))]];
+    let scene = Scripted::new(Evild::start([primary.concat(), answer(200, &[], "")]));
+    let mut child = spawn(&scene.dana, &["infer", "chat-prod", PROMPT, "-o", "jsonl"]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    assert!(first.contains("start"), "{first}");
+    drop(stdout);
+    gate.open();
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+    assert_eq!((scene.central.connections(), scene.probes()), (1, 0));
+    scene.assert_local_untouched();
 }
 
 #[test]

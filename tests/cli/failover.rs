@@ -262,7 +262,9 @@ fn p22_entries_that_lead_nowhere_are_found_before_they_are_needed() {
     let no_llm = format!(
         "providers:\n  - {{ name: a, type: openai, failoverFor: \"Chat Prod\", model: m, url: \"{url}\" }}\n"
     );
-    for (text, named) in [(without_url, "url"), (&itself, "fallback"), (&no_llm, "Chat Prod")] {
+    for (text, named) in
+        [(without_url, "url"), (&itself, "fallback"), (&no_llm, "a lower-case letter or a digit, not 'C'")]
+    {
         stage.dana.providers(text);
         stage.dana.cmd(["providers", "validate"]).assert().code(2).stdout("").stderr(says(named));
         stage.dana.infer(&[]).code(0).stdout(format!("{TEN_WORDS}\n")).stderr(says("failover is off"));

@@ -22,8 +22,9 @@ fn a_supervisor_is_small_also_after_its_engine_has_said_much() {
     // are shared with every other mcpctl, and the kernel takes them back when it needs them.
     let own = memory(supervisor, "RssAnon");
     assert!(own < 2 * MIB, "{own} bytes of its own");
-    // All that is mapped and present. Of a program with debug information twice as much, so there it proves little.
+    // All that is mapped and present. Of a program that is not optimised more than twice as much, so there
+    // it proves little.
     let whole = memory(supervisor, "VmHWM");
-    let limit = if cfg!(debug_assertions) { 20 * MIB } else { 10 * MIB };
+    let limit = if cfg!(debug_assertions) { 24 * MIB } else { 10 * MIB };
     assert!(whole < limit, "{whole} bytes, with those that it shares");
 }

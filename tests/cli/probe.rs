@@ -4,7 +4,7 @@ use crate::{
     scripts::{answer, close, down, whole},
     support::{Client, PROMPT, Scripted, Stage, says},
 };
-use fakes::{Engine, Evild, Script, Step, wire};
+use fakes::{Answering, Engine, Evild, Request, Script, Step, wire};
 use predicates::prelude::*;
 use std::{
     fs,
@@ -51,6 +51,24 @@ fn p08_a_server_by_plain_http_is_a_mistake_of_the_config_and_nothing_is_sent() {
     consented.env_remove("MCPCTL_SERVER").args(["--context", "c"]);
     consented.assert().code(6).stdout("").stderr(says("cannot reach mcpd.example:3100"));
     assert_eq!((portal.connections(), local.connections()), (0, 0));
+}
+
+/// Yes to this very probe, for the caller's rights to be these.
+fn decided(verbs: &'static str) -> Script {
+    let decide = move |probe: &Request| {
+        let nonce = probe.header("mcpd-probe").unwrap_or_default().trim_start_matches("run; ");
+        let decision = format!("allow; llm=chat-prod; id=c123456789012345678901234; verbs={verbs}; {nonce}");
+        wire::http(200, &[("mcpd-decision", &decision)], "")
+    };
+    vec![Step::ReadRequest, Step::Answer(Answering::by(decide))]
+}
+
+#[test]
+fn p03_a_decision_that_allows_to_view_and_not_to_run_opens_nothing() {
+    probed_by(decided("view,run")).dana.infer(&[]).code(0).stdout("Hello from the laptop.\n");
+    for verbs in ["view", "view,create,edit,delete"] {
+        assert_closed(&probed_by(decided(verbs)), 5, "view is granted, run is not");
+    }
 }
 
 #[test]
