@@ -127,10 +127,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<(T, Places), Vec<Prob
 #[must_use]
 pub fn to_string<T: Serialize>(value: &T) -> String {
     let text = serde_yaml::to_string(value).unwrap_or_default();
-    if text == escape_lines(&text) {
+    if text == escape_lines(&text) && look(&text).is_ok() {
         return text;
     }
-    // What writes YAML leaves such a character as it is. JSON is YAML too, and has an escape for it.
+    // What writes YAML leaves such a character as it is, and a word such as `?4` without quotes. JSON is YAML too, and
+    // has an escape for the one and quotes for the other.
     let json = serde_json::to_string_pretty(value).unwrap_or_default();
     unobeyed(&json) + "\n"
 }

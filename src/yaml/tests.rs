@@ -124,6 +124,12 @@ fn c03_a_mark_that_only_some_take_for_a_keys_is_refused_where_it_stands() {
         assert!(problem.to_string().starts_with("1:") && problem.label.contains("quotes"), "{problem}");
     }
     assert!(from_str::<serde_json::Value>("a: ['?c', c?, \"?\"]\n").is_ok());
+    for word in ["?4", "?", "? b"] {
+        let value = serde_json::json!({ "a": word, "b": [word] });
+        let written = to_string(&value);
+        let (read, _) = from_str::<serde_json::Value>(&written).unwrap();
+        assert_eq!(read, value, "{written:?}");
+    }
 }
 
 #[test]
