@@ -291,6 +291,8 @@ fn a12_half_of_a_pair_is_wrong_usage() {
 fn n05_the_metric_says_when_the_certificate_that_is_in_use_ends() {
     let files = Files::of(&Certificate::Expired.issue());
     let mcpd = files.mcpd().arg("--metrics-listen").arg("127.0.0.1:0").start();
+    // Stdout may be read before stderr.
+    wait_until(LIMIT, "the address is in the log", || mcpd.logs().contains("listening for metrics"));
     let logs = mcpd.logs();
     let line = logs.lines().find(|line| line.contains("listening for metrics")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -304,7 +306,8 @@ fn n05_the_metric_says_when_the_certificate_that_is_in_use_ends() {
     };
     // The first of January 2001.
     wait_until(LIMIT, "the end is shown", || (ends() - 978_307_200.0).abs() < 0.5);
-    assert!(mcpd.logs().contains("the TLS certificate ends soon, or has ended"));
+    let warned = || mcpd.logs().contains("the TLS certificate ends soon, or has ended");
+    wait_until(LIMIT, "the log warns", warned);
     files.put(&Certificate::TwoYears.issue());
     wait_until(LIMIT, "the new end is shown", || ends() > 1_700_000_000.0);
 }
