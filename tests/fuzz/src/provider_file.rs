@@ -14,7 +14,7 @@ use std::{
 
 pub(crate) fn check(bytes: &[u8]) {
     same_keys(&String::from_utf8_lossy(bytes));
-    let (path, home) = (Path::new("/home/ana/providers.yaml"), Path::new("/home/ana"));
+    let (path, home) = (Path::new("/people/ana/providers.yaml"), Path::new("/people/ana"));
     match ProvidersFile::read(path, bytes.to_vec(), Some(home)) {
         Ok(file) => accepted(&file, bytes),
         Err(mistakes) => {

@@ -122,22 +122,23 @@ impl Cell<'_> {
         let secured = self.secured || !(self.primary.secured || self.probe.secured);
         let form = self.primary.only.is_none_or(|only| only == self.form);
         // A port that is closed for the question is not open again for the probe.
-        let listens = match self.primary.way {
-            primary::Way::Refused | primary::Way::Swallowed => {
-                matches!(self.probe.effect, probe::Effect::Real)
-            }
-            primary::Way::Behind(_) | primary::Way::Before(_) => true,
-        };
+        let listens = !self.is_closed() || self.probe.effect == probe::Effect::Real;
         // Only an engine that has to be started gives time to revoke during the start, and the contract only asks again.
         let start = self.rights != Rights::RevokedDuringStart
             || (self.local == Local::ManagedCold
                 && self.probe.effect == probe::Effect::Real
+                && !self.is_closed()
                 && self.reaches_probe());
         // What a server may say that was never seen to send a decision is the contract's, and needs no right.
         let bare = self.probe.effect != probe::Effect::Bare
             || self.knows_decisions()
             || self.rights == Rights::Allowed;
         secured && form && listens && start && bare && (self.reaches_probe() || self.probe.is_plain())
+    }
+
+    /// The server cannot be connected to, for the question or for anything else.
+    fn is_closed(&self) -> bool {
+        matches!(self.primary.way, primary::Way::Refused | primary::Way::Swallowed)
     }
 
     /// Somebody has to be asked for permission.
@@ -194,7 +195,7 @@ impl Cell<'_> {
             probes: 1,
             says: "failover refused",
         };
-        if let primary::Way::Refused | primary::Way::Swallowed = self.primary.way {
+        if self.is_closed() {
             return refused(&[6]);
         }
         let is_yes = matches!(self.rights, Rights::Allowed | Rights::RevokedDuringStart);

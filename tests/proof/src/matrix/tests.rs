@@ -78,6 +78,17 @@ fn a_sweep_has_every_status_at_both_places() {
 }
 
 #[test]
+fn a_right_that_goes_during_a_start_goes_only_where_the_question_for_it_arrives() {
+    let axes = Axes::new();
+    let chosen = axes.chosen(Size { runs: 0, sweep: false, during_start: 300 }, 9);
+    assert_eq!(chosen.len(), 300);
+    for choice in chosen {
+        let cell = axes.cell(choice);
+        assert_eq!(cell.expected().probes, 2, "{}", cell.name());
+    }
+}
+
+#[test]
 fn the_contract_is_written_down_as_it_stands() {
     let axes = Axes::new();
     for (name, exits, who) in [
